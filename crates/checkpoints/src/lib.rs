@@ -1,0 +1,1 @@
+//! Strict, bounded readers and writers of weight files that never execute anything.

@@ -1,0 +1,2 @@
+//! The `danqing` program.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Decode, encode, colour, resize and text metadata of pictures.

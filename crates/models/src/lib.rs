@@ -1,0 +1,1 @@
+//! Model families, text encoders, autoencoders and their key maps.

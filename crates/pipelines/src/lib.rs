@@ -1,0 +1,1 @@
+//! Tasks that join models and sampling: draw, edit; prompts; plans.

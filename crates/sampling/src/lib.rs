@@ -1,0 +1,1 @@
+//! Sigma schedules, samplers, guidance and noise; knows no network.

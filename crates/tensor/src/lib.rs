@@ -1,0 +1,1 @@
+//! Strided tensor, dtypes, tape, random generators over danqing-kernels.

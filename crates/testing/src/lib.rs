@@ -1,0 +1,1 @@
+//! Closeness reports, fixtures and the seeded mutator of the test suites.

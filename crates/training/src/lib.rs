@@ -1,0 +1,1 @@
+//! Data sets, losses, loops, resumable runs, evaluation.
