@@ -1,1 +1,15 @@
 //! Computation on slices: convolution, GEMM, attention, norms; scalar, AVX2, AVX-512, AMX.
+//!
+//! Every operation is multi-threaded inside through [`threads`], and its result is bit-equal for every thread count:
+//! work is cut into tasks by shape alone, and a reduction is never split by the number of threads.
+
+// This crate and the safetensors memory map are the two places of the project where `unsafe` may live.
+#![allow(unsafe_code)]
+
+pub mod alloc;
+pub mod element;
+pub mod isa;
+pub mod pool;
+pub mod threads;
+
+pub use element::{Element, ElementKind};
