@@ -1,0 +1,106 @@
+//! safetensors: 8 bytes little-endian header length, a JSON header, the tensors' bytes back to back.
+//!
+//! Format: <https://github.com/huggingface/safetensors#format>. This reader is stricter than the reference one: duplicate
+//! names, overlaps, holes, bytes after the last tensor, a header that does not start with `{`, more than
+//! [`MAX_HEADER`] header bytes or [`MAX_TENSORS`] tensors are refused, so that no two programs can see different tensors
+//! in the same file.
+
+mod header;
+mod write;
+
+use std::sync::Arc;
+
+pub use write::{TensorToWrite, to_bytes, write};
+
+use crate::blob::Blob;
+use crate::error::{MEND_DOWNLOAD, MEND_RESAVE};
+use crate::weights::{Entry, TensorInfo};
+use crate::{StorageType, Weights, WeightsError};
+
+/// Largest accepted header, in bytes.
+pub const MAX_HEADER: usize = 16 << 20;
+/// Largest accepted number of tensors.
+pub const MAX_TENSORS: usize = 100_000;
+/// Largest accepted number of dimensions.
+pub const MAX_RANK: usize = 64;
+
+const FORMAT: &str = "safetensors";
+
+/// Reads the directory of a safetensors file; tensor data stay where they are.
+pub(crate) fn parse(blob: &Arc<Blob>) -> Result<Weights, WeightsError> {
+    let file = blob.name();
+    let bytes = blob.all()?;
+    let malformed = |problem: String| WeightsError::malformed(file, FORMAT, problem);
+    let Some((length, rest)) = bytes.split_first_chunk::<8>() else {
+        return Err(malformed(format!("it has {} bytes, fewer than the 8 of the header's length", bytes.len())));
+    };
+    let length = u64::from_le_bytes(*length);
+    if length > MAX_HEADER as u64 {
+        return Err(malformed(format!("its header claims {length} bytes, more than the {MAX_HEADER} accepted")));
+    }
+    let length = length as usize;
+    let Some((text, data)) = rest.split_at_checked(length) else {
+        return Err(malformed(format!("its header claims {length} bytes but {} follow", rest.len())));
+    };
+    if text.first() != Some(&b'{') {
+        return Err(malformed("its header does not start with '{'".to_owned()));
+    }
+    let header = header::parse(text).map_err(|e| malformed(format!("header: {e}")))?;
+
+    let mut order: Vec<usize> = (0..header.tensors.len()).collect();
+    order.sort_by_key(|&i| (header.tensors[i].1.data_offsets, i));
+    let mut end = 0usize;
+    for &i in &order {
+        let (name, declared) = &header.tensors[i];
+        let [from, to] = declared.data_offsets;
+        if from != end || to < from {
+            let problem = format!("its data_offsets are [{from}, {to}] where the tensor before it ends at {end}");
+            return Err(WeightsError::tensor(file, name, problem, MEND_DOWNLOAD));
+        }
+        end = to;
+    }
+    if end != data.len() {
+        let problem = format!("its tensors end at byte {end} of the data, which has {} bytes", data.len());
+        return Err(malformed(problem));
+    }
+
+    let mut weights = Weights::empty(file);
+    for (name, declared) in header.tensors {
+        let [from, to] = declared.data_offsets;
+        let dtype = StorageType::from_name(&declared.dtype).ok_or_else(|| {
+            let problem = format!("its type {:?} is not one that danqing reads", shorten(&declared.dtype));
+            WeightsError::tensor(file, &name, problem, "Save it again as F32, F16 or BF16")
+        })?;
+        let info = TensorInfo { dtype, shape: declared.shape };
+        check_size(file, &name, &info, to - from)?;
+        weights.insert(name, Entry { info, blob: blob.clone(), start: 8 + length + from, strides: None })?;
+    }
+    weights.set_metadata(header.metadata);
+    Ok(weights)
+}
+
+fn check_size(file: &str, name: &str, info: &TensorInfo, bytes: usize) -> Result<(), WeightsError> {
+    if info.shape.len() > MAX_RANK {
+        let problem = format!("it has {} dimensions, more than {MAX_RANK}", info.shape.len());
+        return Err(WeightsError::tensor(file, name, problem, MEND_RESAVE));
+    }
+    let expected = checked_bytes(&info.shape, info.dtype);
+    if expected != Some(bytes) {
+        let problem = match expected {
+            None => format!("shape {:?} is larger than any memory", info.shape),
+            Some(n) => format!("shape {:?} of {} takes {n} bytes but it has {bytes}", info.shape, info.dtype),
+        };
+        return Err(WeightsError::tensor(file, name, problem, MEND_DOWNLOAD));
+    }
+    Ok(())
+}
+
+/// Bytes of a contiguous tensor, or `None` when any partial product overflows (a zero dimension hides nothing).
+pub(crate) fn checked_bytes(shape: &[usize], dtype: StorageType) -> Option<usize> {
+    let nonzero = shape.iter().filter(|&&d| d != 0).try_fold(dtype.size(), |n, &d| n.checked_mul(d))?;
+    Some(if shape.contains(&0) { 0 } else { nonzero })
+}
+
+fn shorten(text: &str) -> String {
+    text.chars().take(40).collect()
+}
