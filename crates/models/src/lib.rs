@@ -1,1 +1,3 @@
 //! Model families, text encoders, autoencoders and their key maps.
+
+pub mod tokenizers;
