@@ -7,7 +7,9 @@
 #![allow(unsafe_code)]
 
 pub mod alloc;
+pub mod conv;
 pub mod element;
+pub mod gemm;
 pub mod isa;
 pub mod pool;
 pub mod threads;
