@@ -1,0 +1,1 @@
+//! How a prediction with the prompt and one without become one.

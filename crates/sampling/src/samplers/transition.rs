@@ -1,0 +1,43 @@
+//! The moves that samplers are made of.
+
+use crate::path::NoisePath;
+use crate::vector::combine;
+
+/// Goes from `sigma` to `next` as if the clean picture stayed `x0`: the exact solution then, on either path, and the first
+/// order of DDIM, Euler and DPM-Solver++ alike: `(next/sigma) x + (alpha' - alpha next/sigma) x0`.
+pub(super) fn towards(path: NoisePath, x: &[f32], x0: &[f32], sigma: f64, next: f64) -> Vec<f32> {
+    let ratio = next / sigma;
+    combine(&[(ratio, x), (path.alpha(next) - path.alpha(sigma) * ratio, x0)])
+}
+
+/// A step that goes down too far, then comes up again by adding noise.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ancestral {
+    /// Where the deterministic part ends.
+    pub(super) down: f64,
+    /// Factor on the state before the noise is added; 1 on the variance-exploding path.
+    pub(super) scale: f64,
+    /// Amount of noise that lifts it to the noise level wanted.
+    pub(super) up: f64,
+}
+
+/// Splits the step from `sigma` to `next`. Variance exploding: Ho et al. 2020, with eta as in DDIM (Song et al. 2020,
+/// arXiv 2010.02502, equation 16). Flow: going down by `1 + eta (next/sigma - 1)` further, the noise restoring the level,
+/// as ComfyUI does.
+pub(super) fn ancestral(path: NoisePath, sigma: f64, next: f64, eta: f64) -> Ancestral {
+    if eta == 0.0 || next == 0.0 {
+        return Ancestral { down: next, scale: 1.0, up: 0.0 };
+    }
+    match path {
+        NoisePath::VarianceExploding => {
+            let full = next * ((sigma * sigma - next * next).max(0.0)).sqrt() / sigma;
+            let up = next.min(eta * full);
+            Ancestral { down: (next * next - up * up).sqrt(), scale: 1.0, up }
+        }
+        NoisePath::Flow => {
+            let down = (next * (1.0 + (next / sigma - 1.0) * eta)).max(0.0);
+            let scale = (1.0 - next) / (1.0 - down);
+            Ancestral { down, scale, up: (next * next - (down * scale).powi(2)).max(0.0).sqrt() }
+        }
+    }
+}
