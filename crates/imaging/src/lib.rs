@@ -1,1 +1,41 @@
 //! Decode, encode, colour, resize and text metadata of pictures.
+//!
+//! ```
+//! use danqing_imaging::{DecodeLimits, EncodeOptions, Format, Picture, PixelFormat, decode, encode};
+//! # fn main() -> Result<(), danqing_imaging::ImagingError> {
+//! let picture = Picture::filled(4, 2, &[200, 30, 40])?;
+//! let bytes = encode(&picture, Format::Png, &EncodeOptions::default())?;
+//! let back = decode(&bytes, &DecodeLimits::default())?;
+//! assert_eq!(back.format(), PixelFormat::Rgb8);
+//! assert_eq!(back.pixels(), picture.pixels());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Nothing here trusts the bytes it reads: dimensions are checked before pixels are decoded, every text has a bound,
+//! and a hostile file ends in an [`ImagingError`].
+
+pub mod container;
+mod decode;
+mod encode;
+mod error;
+pub mod exif;
+mod format;
+pub mod infotext;
+mod limits;
+mod metadata;
+mod picture;
+pub mod resize;
+mod save;
+pub mod xmp;
+
+pub use decode::{decode, open, probe};
+pub use encode::{EncodeOptions, encode, save};
+pub use error::ImagingError;
+pub use format::Format;
+pub use infotext::Infotext;
+pub use limits::DecodeLimits;
+pub use metadata::{Metadata, TextEntry};
+pub use picture::{Picture, PixelFormat};
+pub use resize::{Filter, ResizeOptions, resize};
+pub use save::write_atomic;

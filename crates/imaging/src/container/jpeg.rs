@@ -1,0 +1,157 @@
+//! JPEG segments APP1 (Exif, XMP), APP2 (ICC) and COM (ITU T.81 Annex B; Exif 2.32; ICC.1 Annex B.4).
+
+use super::{MOST_ENTRIES, bounded, exif_with_infotext, text_of};
+use crate::{DecodeLimits, ImagingError, Metadata, TextEntry};
+
+const EXIF: &[u8] = b"Exif\0\0";
+const XMP: &[u8] = b"http://ns.adobe.com/xap/1.0/\0";
+const ICC: &[u8] = b"ICC_PROFILE\0";
+/// Payload of one segment: the two-byte length counts itself.
+const LONGEST: usize = 65_533;
+
+const APP0: u8 = 0xe0;
+const APP1: u8 = 0xe1;
+const APP2: u8 = 0xe2;
+const COM: u8 = 0xfe;
+
+/// One header segment; `end` is where the next begins.
+struct Segment<'a> {
+    marker: u8,
+    data: &'a [u8],
+    start: usize,
+    end: usize,
+}
+
+/// The segments between SOI and the first scan.
+fn segments(bytes: &[u8]) -> impl Iterator<Item = Segment<'_>> {
+    let mut at = if bytes.starts_with(&[0xff, 0xd8]) { 2 } else { bytes.len() };
+    std::iter::from_fn(move || {
+        // A marker may be preceded by any number of fill bytes.
+        let start = at;
+        if bytes.get(at) != Some(&0xff) {
+            return None;
+        }
+        while bytes.get(at + 1) == Some(&0xff) {
+            at += 1;
+        }
+        let marker = *bytes.get(at + 1)?;
+        if matches!(marker, 0x00 | 0xd9 | 0xda) {
+            return None;
+        }
+        if matches!(marker, 0x01 | 0xd0..=0xd8) {
+            at += 2;
+            return Some(Segment { marker, data: &[], start, end: at });
+        }
+        let length = usize::from(u16::from_be_bytes([*bytes.get(at + 2)?, *bytes.get(at + 3)?]));
+        let data = bytes.get(at + 4..at + 2 + length)?;
+        at += 2 + length;
+        Some(Segment { marker, data, start, end: at })
+    })
+}
+
+pub(super) fn read(bytes: &[u8], limits: &DecodeLimits, metadata: &mut Metadata) -> Option<()> {
+    let mut profile: Vec<(u8, &[u8])> = Vec::new();
+    let mut left = limits.max_metadata_bytes;
+    for segment in segments(bytes) {
+        match segment.marker {
+            APP1 => {
+                if let Some(exif) = segment.data.strip_prefix(EXIF).filter(|_| metadata.exif.is_none()) {
+                    metadata.exif = bounded(exif, limits);
+                } else if let Some(xmp) = segment.data.strip_prefix(XMP).filter(|_| metadata.xmp.is_none()) {
+                    metadata.xmp = Some(text_of(xmp));
+                }
+            }
+            APP2 => {
+                if let Some([number, _count, part @ ..]) = segment.data.strip_prefix(ICC) {
+                    profile.push((*number, part));
+                }
+            }
+            COM if metadata.text.len() < MOST_ENTRIES && segment.data.len() <= left => {
+                left -= segment.data.len();
+                let text = text_of(segment.data).trim_end_matches('\0').to_owned();
+                metadata.text.push(TextEntry { keyword: "Comment".to_owned(), text });
+            }
+            _ => {}
+        }
+    }
+    profile.sort_by_key(|(number, _)| *number);
+    let profile: Vec<u8> = profile.into_iter().flat_map(|(_, part)| part.iter().copied()).collect();
+    if !profile.is_empty() {
+        metadata.icc = bounded(&profile, limits);
+    }
+    Some(())
+}
+
+pub(super) fn embed(bytes: &[u8], metadata: &Metadata) -> Result<Vec<u8>, ImagingError> {
+    if !bytes.starts_with(&[0xff, 0xd8]) {
+        return Err(ImagingError::damaged("JPEG", "it does not begin with SOI"));
+    }
+    let mut out = vec![0xff, 0xd8];
+    let mut copied = 2;
+    let mut written = false;
+    for segment in segments(bytes) {
+        // JFIF wants its APP0 first; everything else comes after our blocks.
+        if segment.marker != APP0 && !written {
+            write_blocks(&mut out, metadata)?;
+            written = true;
+        }
+        let ours = match segment.marker {
+            APP1 => segment.data.starts_with(EXIF) || segment.data.starts_with(XMP),
+            APP2 => segment.data.starts_with(ICC),
+            COM => true,
+            _ => false,
+        };
+        if !ours {
+            out.extend_from_slice(&bytes[segment.start..segment.end]);
+        }
+        copied = segment.end;
+    }
+    if !written {
+        write_blocks(&mut out, metadata)?;
+    }
+    out.extend_from_slice(&bytes[copied..]);
+    Ok(out)
+}
+
+fn write_blocks(out: &mut Vec<u8>, metadata: &Metadata) -> Result<(), ImagingError> {
+    if let Some(exif) = exif_with_infotext(metadata) {
+        write_segment(
+            out,
+            APP1,
+            &[EXIF, exif.strip_prefix(EXIF).unwrap_or(&exif)].concat(),
+            "generation text or EXIF",
+        )?;
+    }
+    if let Some(xmp) = &metadata.xmp {
+        write_segment(out, APP1, &[XMP, xmp.as_bytes()].concat(), "XMP")?;
+    }
+    if let Some(icc) = &metadata.icc {
+        let parts = icc.chunks(LONGEST - ICC.len() - 2);
+        let count = u8::try_from(parts.len())
+            .map_err(|_| too_long("ICC profile", icc.len(), 255 * (LONGEST - ICC.len() - 2)))?;
+        for (number, part) in (1..=count).zip(parts) {
+            write_segment(out, APP2, &[ICC, &[number, count], part].concat(), "ICC profile")?;
+        }
+    }
+    for entry in metadata.text.iter().filter(|e| e.keyword == "Comment") {
+        write_segment(out, COM, entry.text.as_bytes(), "comment")?;
+    }
+    Ok(())
+}
+
+fn write_segment(out: &mut Vec<u8>, marker: u8, data: &[u8], what: &str) -> Result<(), ImagingError> {
+    if data.len() > LONGEST {
+        return Err(too_long(what, data.len(), LONGEST));
+    }
+    out.extend([0xff, marker]);
+    out.extend((data.len() as u16 + 2).to_be_bytes());
+    out.extend_from_slice(data);
+    Ok(())
+}
+
+fn too_long(what: &str, length: usize, limit: usize) -> ImagingError {
+    ImagingError::Encode {
+        format: "JPEG",
+        reason: format!("its {what} takes {length} bytes and a JPEG holds {limit}; write a PNG instead"),
+    }
+}

@@ -1,0 +1,127 @@
+//! Kinds of picture files: recognised by their first bytes when read, by the ending when written.
+
+use std::path::Path;
+
+use crate::ImagingError;
+
+/// A kind of picture file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Format {
+    /// Portable Network Graphics.
+    Png,
+    /// JPEG (JFIF, Exif).
+    Jpeg,
+    /// WebP; written lossless.
+    WebP,
+    /// GIF, read only: the first frame.
+    Gif,
+    /// Windows bitmap, read only.
+    Bmp,
+    /// TIFF, read only: the first page.
+    Tiff,
+}
+
+pub(crate) const READABLE: &str = "PNG, JPEG, WebP, GIF, BMP, TIFF";
+pub(crate) const WRITABLE: &str = ".png, .jpg, .jpeg, .webp";
+
+impl Format {
+    /// The formats that [`crate::encode`] can write.
+    pub const WRITABLE: [Self; 3] = [Self::Png, Self::Jpeg, Self::WebP];
+
+    /// The usual name, for messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Png => "PNG",
+            Self::Jpeg => "JPEG",
+            Self::WebP => "WebP",
+            Self::Gif => "GIF",
+            Self::Bmp => "BMP",
+            Self::Tiff => "TIFF",
+        }
+    }
+
+    /// The usual file ending, without a dot.
+    pub fn extension(self) -> &'static str {
+        match self {
+            Self::Png => "png",
+            Self::Jpeg => "jpg",
+            Self::WebP => "webp",
+            Self::Gif => "gif",
+            Self::Bmp => "bmp",
+            Self::Tiff => "tiff",
+        }
+    }
+
+    /// The media type.
+    pub fn media_type(self) -> &'static str {
+        match self {
+            Self::Png => "image/png",
+            Self::Jpeg => "image/jpeg",
+            Self::WebP => "image/webp",
+            Self::Gif => "image/gif",
+            Self::Bmp => "image/bmp",
+            Self::Tiff => "image/tiff",
+        }
+    }
+
+    /// Recognises a picture by its first bytes; the name of the file is not asked.
+    pub fn sniff(bytes: &[u8]) -> Option<Self> {
+        match bytes {
+            [0x89, b'P', b'N', b'G', 0x0d, 0x0a, 0x1a, 0x0a, ..] => Some(Self::Png),
+            [0xff, 0xd8, 0xff, ..] => Some(Self::Jpeg),
+            [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => Some(Self::WebP),
+            [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => Some(Self::Gif),
+            [b'B', b'M', ..] => Some(Self::Bmp),
+            [b'I', b'I', 42, 0, ..] | [b'M', b'M', 0, 42, ..] => Some(Self::Tiff),
+            _ => None,
+        }
+    }
+
+    /// The format that a file to be written asks for by its ending.
+    ///
+    /// # Errors
+    /// [`ImagingError::UnknownExtension`] with the list of known endings.
+    pub fn for_writing(path: &Path) -> Result<Self, ImagingError> {
+        let extension = path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
+        match extension.as_str() {
+            "png" => Ok(Self::Png),
+            "jpg" | "jpeg" | "jpe" | "jfif" => Ok(Self::Jpeg),
+            "webp" => Ok(Self::WebP),
+            _ => Err(ImagingError::UnknownExtension { path: path.to_owned(), extension, known: WRITABLE }),
+        }
+    }
+
+    pub(crate) fn codec(self) -> image::ImageFormat {
+        match self {
+            Self::Png => image::ImageFormat::Png,
+            Self::Jpeg => image::ImageFormat::Jpeg,
+            Self::WebP => image::ImageFormat::WebP,
+            Self::Gif => image::ImageFormat::Gif,
+            Self::Bmp => image::ImageFormat::Bmp,
+            Self::Tiff => image::ImageFormat::Tiff,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endings_choose_the_format_and_unknown_ones_list_the_known() {
+        assert_eq!(Format::for_writing(Path::new("a/b.PNG")).ok(), Some(Format::Png));
+        assert_eq!(Format::for_writing(Path::new("b.jpeg")).ok(), Some(Format::Jpeg));
+        assert_eq!(Format::for_writing(Path::new("b.webp")).ok(), Some(Format::WebP));
+        let message = Format::for_writing(Path::new("b.tga")).map_err(|e| e.to_string()).unwrap_err();
+        assert!(message.contains("\"tga\"") && message.contains(".webp"), "{message}");
+        assert!(Format::for_writing(Path::new("noending")).is_err());
+    }
+
+    #[test]
+    fn first_bytes_decide() {
+        assert_eq!(Format::sniff(b"\x89PNG\r\n\x1a\nrest"), Some(Format::Png));
+        assert_eq!(Format::sniff(b"RIFF\0\0\0\0WEBPVP8 "), Some(Format::WebP));
+        assert_eq!(Format::sniff(b"<svg xmlns='http://www.w3.org/2000/svg'/>"), None);
+        assert_eq!(Format::sniff(b""), None);
+    }
+}
