@@ -1,3 +1,3 @@
 //! Data sets, losses, loops, resumable runs, evaluation.
 
-pub mod vocabulary;
+pub mod data;

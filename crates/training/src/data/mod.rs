@@ -1,0 +1,95 @@
+//! The starter model's data: captioned pictures made on the fly from icon sets and procedural shapes, in English and Chinese.
+//!
+//! `SpriteLibrary` (pictures of things) → `SceneGenerator` (scene `index` = pixels, caption, labels). Everything is a pure function of the
+//! seed and the index. Held-out combinations (`split`) are never trained on.
+
+mod atlas;
+pub mod background;
+pub mod caption;
+pub mod choices;
+pub mod colour;
+pub mod concept;
+mod dice;
+mod icons;
+pub mod labels;
+mod layout;
+mod pixels;
+mod scene;
+mod shapes;
+pub mod split;
+mod sprites;
+
+use std::io;
+use std::path::PathBuf;
+
+pub use background::BACKGROUNDS;
+pub use colour::OBJECT_COLOURS;
+pub use concept::Concept;
+pub use labels::{Language, ObjectLabel, Relation, SceneKind, SceneLabels, SizeWord};
+pub use scene::{Scene, SceneConfig, SceneGenerator, ScenePlan, SceneWeights};
+pub use split::Split;
+pub use sprites::{SPRITE_SIDE, Source, Sprite, SpriteLibrary, Style};
+
+/// Why the data cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum DataError {
+    /// A line of the list of concepts is wrong.
+    #[error("the list of concepts, line {line}: {why}")]
+    ConceptList {
+        /// Line number from 1.
+        line: usize,
+        /// What is wrong.
+        why: String,
+    },
+    /// A file cannot be read.
+    #[error("cannot read {}: {error}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// A file cannot be written.
+    #[error("cannot write {}: {error}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// An icon package's file is not what it should be.
+    #[error("{} is no icon set of the Iconify form: {why}", path.display())]
+    IconFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
+    /// An icon cannot be drawn.
+    #[error("icon {icon} of {set} cannot be drawn: {why}")]
+    Icon {
+        /// The package.
+        set: String,
+        /// The icon.
+        icon: String,
+        /// Why.
+        why: String,
+    },
+    /// No icon package below the folder.
+    #[error(
+        "no icon sets in {}: run there `npm install @iconify-json/noto @iconify-json/fluent-emoji-flat @iconify-json/twemoji @iconify-json/fxemoji`",
+        folder.display()
+    )]
+    NoIcons {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// The sprite cache does not fit.
+    #[error("the sprite cache {} does not fit: {why}; delete it to have it built anew", path.display())]
+    Cache {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
+}
