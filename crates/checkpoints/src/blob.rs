@@ -7,7 +7,7 @@
 
 use std::fs::File;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
 
@@ -17,6 +17,7 @@ use crate::WeightsError;
 #[derive(Debug)]
 pub(crate) struct Blob {
     name: String,
+    path: Option<PathBuf>,
     bytes: Bytes,
 }
 
@@ -41,25 +42,28 @@ impl Blob {
             });
         }
         if metadata.len() == 0 {
-            return Ok(Self { name, bytes: Bytes::Static(&[]) });
+            return Ok(Self { name, path: Some(path.to_owned()), bytes: Bytes::Static(&[]) });
         }
-        Ok(Self {
-            name,
-            bytes: Bytes::Mapped { map: map_file(&file).map_err(|e| WeightsError::io(path, "map", e))?, file },
-        })
+        let map = map_file(&file).map_err(|e| WeightsError::io(path, "map", e))?;
+        Ok(Self { name, path: Some(path.to_owned()), bytes: Bytes::Mapped { map, file } })
     }
 
     pub(crate) fn from_static(name: &str, bytes: &'static [u8]) -> Self {
-        Self { name: name.to_owned(), bytes: Bytes::Static(bytes) }
+        Self { name: name.to_owned(), path: None, bytes: Bytes::Static(bytes) }
     }
 
     pub(crate) fn from_vec(name: &str, bytes: Vec<u8>) -> Self {
-        Self { name: name.to_owned(), bytes: Bytes::Owned(bytes) }
+        Self { name: name.to_owned(), path: None, bytes: Bytes::Owned(bytes) }
     }
 
     /// File name or other origin, for messages.
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Where the file is, when it is one.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -19,10 +19,20 @@ pub mod atomic;
 mod blob;
 mod decode;
 mod error;
+mod folder;
+mod formats;
+#[cfg(test)]
+mod fuzz;
+pub mod hash;
+mod index;
+mod pickle;
 pub mod safetensors;
 mod storage_type;
+mod torch;
+mod unwrap;
 mod weights;
 
 pub use error::WeightsError;
-pub use storage_type::StorageType;
+pub use formats::{FORMATS, Format};
+pub use storage_type::{STORAGE_TYPES, StorageType};
 pub use weights::{TensorInfo, Weights};

@@ -43,6 +43,15 @@ pub(crate) struct Entry {
     pub(crate) strides: Option<Vec<usize>>,
 }
 
+/// A dictionary inside a file that tensors lie in.
+#[derive(Clone, Debug)]
+pub(crate) struct Group {
+    /// Dotted name.
+    pub(crate) path: String,
+    /// Number of dictionaries it lies in.
+    pub(crate) depth: usize,
+}
+
 /// Tensors by name. Cloning is cheap next to the data: the bytes stay mapped once.
 ///
 /// Opening maps the file and checks its directory; the numbers are read when asked for.
@@ -51,35 +60,41 @@ pub struct Weights {
     source: String,
     entries: BTreeMap<String, Entry>,
     metadata: BTreeMap<String, String>,
+    refused: BTreeMap<String, String>,
+    groups: Vec<Group>,
+    unknown_globals: Vec<String>,
 }
 
 impl Weights {
-    /// Opens a weight file.
+    /// Opens a weight file, an index of several, or a folder that holds one of these.
+    ///
+    /// The format is recognised by the first bytes, see [`crate::FORMATS`]. In a folder the first of these is taken:
+    /// `*.safetensors.index.json`, `diffusion_pytorch_model.safetensors`, `model.safetensors`, the same with `.fp16` before the
+    /// suffix, then the `.bin` forms.
     ///
     /// # Errors
-    /// When the file cannot be read, or is not sound in every point of its format.
+    /// When the file cannot be read, is of a format that is not read, or is not sound in every point of its format.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, WeightsError> {
-        let blob = Arc::new(Blob::open(path.as_ref())?);
-        crate::safetensors::parse(&blob)
+        crate::formats::open(path.as_ref())
     }
 
-    /// Opens a safetensors file that is part of the program itself (`include_bytes!`).
+    /// Opens a weight file that is part of the program itself (`include_bytes!`); nothing is copied.
     ///
     /// # Errors
-    /// As [`Weights::open`]; `name` stands for the file in messages.
+    /// As [`Weights::open`]; `name` stands for the file name in detection and messages.
     pub fn from_static(name: &str, bytes: &'static [u8]) -> Result<Self, WeightsError> {
-        crate::safetensors::parse(&Arc::new(Blob::from_static(name, bytes)))
+        crate::formats::parse(&Arc::new(Blob::from_static(name, bytes)))
     }
 
-    /// Opens a safetensors file held in memory.
+    /// Opens a weight file held in memory.
     ///
     /// # Errors
-    /// As [`Weights::open`]; `name` stands for the file in messages.
+    /// As [`Weights::open`]; `name` stands for the file name in detection and messages.
     pub fn from_bytes(name: &str, bytes: Vec<u8>) -> Result<Self, WeightsError> {
-        crate::safetensors::parse(&Arc::new(Blob::from_vec(name, bytes)))
+        crate::formats::parse(&Arc::new(Blob::from_vec(name, bytes)))
     }
 
-    /// A value from tensors made in memory, for tests and conversions: `(name, shape, values)`, stored as F32.
+    /// Weights from tensors made in memory, for tests and conversions: `(name, shape, values)`, stored as F32.
     ///
     /// # Errors
     /// When a shape does not match its values or a name appears twice.
@@ -100,15 +115,46 @@ impl Weights {
     }
 
     pub(crate) fn empty(source: &str) -> Self {
-        Self { source: source.to_owned(), entries: BTreeMap::new(), metadata: BTreeMap::new() }
+        Self {
+            source: source.to_owned(),
+            entries: BTreeMap::new(),
+            metadata: BTreeMap::new(),
+            refused: BTreeMap::new(),
+            groups: Vec::new(),
+            unknown_globals: Vec::new(),
+        }
     }
 
     pub(crate) fn insert(&mut self, name: String, entry: Entry) -> Result<(), WeightsError> {
-        if self.entries.contains_key(&name) {
-            return Err(WeightsError::tensor(&self.source, &name, "the name appears twice", MEND_RESAVE));
-        }
+        self.check_new(&name)?;
         self.entries.insert(name, entry);
         Ok(())
+    }
+
+    /// Notes a tensor that is there but cannot be read.
+    pub(crate) fn refuse(&mut self, name: String, reason: String) -> Result<(), WeightsError> {
+        self.check_new(&name)?;
+        self.refused.insert(name, reason);
+        Ok(())
+    }
+
+    fn check_new(&self, name: &str) -> Result<(), WeightsError> {
+        if self.entries.contains_key(name) || self.refused.contains_key(name) {
+            return Err(WeightsError::tensor(&self.source, name, "the name appears twice", MEND_RESAVE));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn set_groups(&mut self, groups: Vec<Group>) {
+        self.groups = groups;
+    }
+
+    pub(crate) fn set_unknown_globals(&mut self, unknown: Vec<String>) {
+        self.unknown_globals = unknown;
+    }
+
+    pub(crate) fn into_entries(self) -> BTreeMap<String, Entry> {
+        self.entries
     }
 
     pub(crate) fn set_metadata(&mut self, metadata: BTreeMap<String, String>) {
@@ -148,6 +194,66 @@ impl Weights {
     /// The file's own notes: `__metadata__` of a safetensors file.
     pub fn metadata(&self) -> &BTreeMap<String, String> {
         &self.metadata
+    }
+
+    /// Classes and functions that a torch file names and danqing gives no meaning to. They were not called.
+    pub fn unknown_globals(&self) -> &[String] {
+        &self.unknown_globals
+    }
+
+    /// Tensors that are in the file but cannot be read, with the reason.
+    pub fn refused(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.refused.iter().map(|(name, reason)| (name.as_str(), reason.as_str()))
+    }
+
+    /// The tensors whose name begins with `prefix`, named by the rest: `under("first_stage_model.")`.
+    #[must_use]
+    pub fn under(&self, prefix: &str) -> Self {
+        fn strip<T: Clone>(from: &BTreeMap<String, T>, prefix: &str) -> BTreeMap<String, T> {
+            let range = from.range(prefix.to_owned()..).take_while(|(name, _)| name.starts_with(prefix));
+            range.map(|(name, value)| (name[prefix.len()..].to_owned(), value.clone())).collect()
+        }
+        Self {
+            source: self.source.clone(),
+            entries: strip(&self.entries, prefix),
+            metadata: self.metadata.clone(),
+            refused: strip(&self.refused, prefix),
+            groups: Vec::new(),
+            unknown_globals: self.unknown_globals.clone(),
+        }
+    }
+
+    /// The tensors under the names that `rename` gives them; those it gives none are left out.
+    ///
+    /// # Errors
+    /// When two tensors would get the same name.
+    pub fn renamed(&self, mut rename: impl FnMut(&str) -> Option<String>) -> Result<Self, WeightsError> {
+        let mut out = Self { entries: BTreeMap::new(), refused: BTreeMap::new(), groups: Vec::new(), ..self.clone() };
+        for (name, entry) in &self.entries {
+            if let Some(new) = rename(name) {
+                out.insert(new, entry.clone())?;
+            }
+        }
+        for (name, reason) in &self.refused {
+            if let Some(new) = rename(name) {
+                out.refuse(new, reason.clone())?;
+            }
+        }
+        Ok(out)
+    }
+
+    /// The state dictionary inside a torch file: unpacks trainers' wrappers (`state_dict`, `params_ema`, `model` …) and the
+    /// `module.` prefix of data-parallel training. Other files are returned as they are.
+    #[must_use]
+    pub fn unwrapped(&self) -> Self {
+        let Some(path) = crate::unwrap::state_dictionary(&self.groups, self.entries.keys()) else {
+            return self.clone();
+        };
+        let inner = self.under(&path);
+        if !inner.is_empty() && inner.names().all(|name| name.starts_with("module.")) {
+            return inner.under("module.");
+        }
+        inner
     }
 
     /// The numbers of `name` as `f32` in row-major order.
@@ -205,6 +311,9 @@ impl Weights {
     }
 
     fn entry(&self, name: &str) -> Result<&Entry, WeightsError> {
+        if let Some(reason) = self.refused.get(name) {
+            return Err(WeightsError::tensor(&self.source, name, reason.clone(), MEND_RESAVE));
+        }
         self.entries.get(name).ok_or_else(|| WeightsError::Missing {
             file: self.source.clone(),
             tensor: name.to_owned(),

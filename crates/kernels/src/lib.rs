@@ -7,11 +7,19 @@
 #![allow(unsafe_code)]
 
 pub mod alloc;
+pub mod attention;
 pub mod conv;
 pub mod element;
+pub mod elementwise;
 pub mod gemm;
 pub mod isa;
+pub mod layout;
+pub mod norm;
 pub mod pool;
+pub mod resize;
+#[cfg(test)]
+mod samples;
+mod simd;
 pub mod threads;
 
 pub use element::{Element, ElementKind};

@@ -7,6 +7,7 @@
 //! - [`samplers`]: how to get from one sigma to the next. One file each, listed in [`samplers::SAMPLERS`].
 //! - [`guidance`]: how two predictions become one, listed in [`guidance::GUIDANCE`].
 //! - [`noise`]: where random numbers come from: torch's CPU generator, NVIDIA's Philox, our own.
+//! - [`start`]: the first state, from noise or from a picture.
 //! - [`drive`]: [`sample`], which runs a sampler, reports progress, stops when asked and resumes.
 //!
 //! All transcendental functions come from `libm`, never from the platform, so that equal seeds give equal bits everywhere.
@@ -22,6 +23,7 @@ pub mod prediction;
 pub mod sampler;
 pub mod samplers;
 pub mod schedules;
+pub mod start;
 pub mod training_noise;
 mod vector;
 

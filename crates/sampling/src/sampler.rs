@@ -284,6 +284,21 @@ impl Step<'_> {
         Ok(())
     }
 
+    /// The noise level at the timestep `factor` times that of `sigma`, rounded down to a timestep of training.
+    pub fn scaled_timestep(&self, sigma: f64, factor: f64) -> f64 {
+        let standard;
+        let noise = match self.denoiser.training_noise() {
+            Some(noise) => noise,
+            None => {
+                standard = TrainingNoise::standard(self.path);
+                &standard
+            }
+        };
+        // A timestep found from a sigma may lie a rounding error below the whole number that it was made from.
+        let timestep = (factor * noise.place(sigma) + 1e-6).floor();
+        noise.sigma_at(timestep)
+    }
+
     /// Standard normal noise for this step.
     ///
     /// # Errors

@@ -114,6 +114,14 @@ impl TrainingNoise {
         Self::from_betas(&betas).expect("the betas of Stable Diffusion are between 0 and 1")
     }
 
+    /// What a model on this path most likely has: Stable Diffusion's noise, or a flow without shift.
+    pub(crate) fn standard(path: NoisePath) -> Self {
+        match path {
+            NoisePath::VarianceExploding => Self::stable_diffusion(),
+            NoisePath::Flow => Self::from_sigmas(path, (1..=1000).map(|i| f64::from(i) / 1000.0).collect(), 1.0),
+        }
+    }
+
     /// A flow of 1000 timesteps: `sigma = shift * s / (1 + (shift - 1) * s)`, `s` = 0.001 to 1 (SD3: shift 3).
     ///
     /// # Errors
@@ -222,6 +230,11 @@ impl TrainingNoise {
         if self.path == NoisePath::Flow {
             return sigma * self.sigmas.len() as f64;
         }
+        self.place(sigma)
+    }
+
+    /// The fractional place of a sigma in the table; inverse of [`TrainingNoise::sigma_at`].
+    pub fn place(&self, sigma: f64) -> f64 {
         let last = self.sigmas.len() - 1;
         let high = self.sigmas.partition_point(|s| *s <= sigma);
         if high == 0 {
@@ -229,6 +242,10 @@ impl TrainingNoise {
         }
         if high > last {
             return last as f64;
+        }
+        if self.path == NoisePath::Flow {
+            let s = sigma / (self.shift - (self.shift - 1.0) * sigma);
+            return s * self.sigmas.len() as f64 - 1.0;
         }
         let (a, b) = (self.log_sigmas[high - 1], self.log_sigmas[high]);
         if sigma == self.sigmas[high - 1] {

@@ -211,6 +211,11 @@ pub fn run_with_tokens<T: AsRef<[u8]>>(
     }
 }
 
+/// How many inputs a fuzz test runs: 10,000, or what `DANQING_FUZZ_COUNT` says (`cargo xtask fuzz` sets it).
+pub fn count() -> u64 {
+    std::env::var("DANQING_FUZZ_COUNT").ok().and_then(|text| text.parse().ok()).unwrap_or(10_000)
+}
+
 /// All files of `fixtures/corpus/<parser>/` in name order.
 ///
 /// # Panics

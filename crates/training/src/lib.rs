@@ -1,3 +1,5 @@
 //! Data sets, losses, loops, resumable runs, evaluation.
 
+pub mod vocabulary;
+
 pub mod data;

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, Error, MapAccess, Visitor};
+use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-use super::MAX_TENSORS;
+use super::{MAX_RANK, MAX_TENSORS};
 
 /// What a header declares, in file order.
 #[derive(Default)]
@@ -20,6 +20,7 @@ pub(super) struct Header {
 #[serde(deny_unknown_fields)]
 pub(super) struct Declared {
     pub(super) dtype: String,
+    #[serde(deserialize_with = "shape")]
     pub(super) shape: Vec<usize>,
     /// First byte and byte after the last one, counted from the end of the header.
     pub(super) data_offsets: [usize; 2],
@@ -66,6 +67,30 @@ impl<'de> Visitor<'de> for HeaderVisitor {
         }
         Ok(header)
     }
+}
+
+/// A list of at most [`MAX_RANK`] sizes, so that a header cannot become larger in memory than it is in the file.
+fn shape<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<usize>, D::Error> {
+    struct ShapeVisitor;
+    impl<'de> Visitor<'de> for ShapeVisitor {
+        type Value = Vec<usize>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list of sizes")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<usize>, A::Error> {
+            let mut sizes = Vec::new();
+            while let Some(size) = list.next_element()? {
+                if sizes.len() == MAX_RANK {
+                    return Err(A::Error::custom(format_args!("more than {MAX_RANK} dimensions")));
+                }
+                sizes.push(size);
+            }
+            Ok(sizes)
+        }
+    }
+    deserializer.deserialize_seq(ShapeVisitor)
 }
 
 struct Metadata(BTreeMap<String, String>);

@@ -13,7 +13,7 @@ use std::sync::Arc;
 pub use write::{TensorToWrite, to_bytes, write};
 
 use crate::blob::Blob;
-use crate::error::{MEND_DOWNLOAD, MEND_RESAVE};
+use crate::error::MEND_DOWNLOAD;
 use crate::weights::{Entry, TensorInfo};
 use crate::{StorageType, Weights, WeightsError};
 
@@ -80,10 +80,6 @@ pub(crate) fn parse(blob: &Arc<Blob>) -> Result<Weights, WeightsError> {
 }
 
 fn check_size(file: &str, name: &str, info: &TensorInfo, bytes: usize) -> Result<(), WeightsError> {
-    if info.shape.len() > MAX_RANK {
-        let problem = format!("it has {} dimensions, more than {MAX_RANK}", info.shape.len());
-        return Err(WeightsError::tensor(file, name, problem, MEND_RESAVE));
-    }
     let expected = checked_bytes(&info.shape, info.dtype);
     if expected != Some(bytes) {
         let problem = match expected {

@@ -6,12 +6,16 @@
 mod packed;
 pub(crate) mod scalar;
 mod shape;
+mod walk;
 
 pub use packed::PackedConv;
 pub use shape::{Conv2dShape, ConvShapeError};
 
 use crate::element::Element;
-use crate::gemm::Epilogue;
+use crate::gemm::engine::{self, Product};
+use crate::gemm::finish::Finish;
+use crate::gemm::{Epilogue, PackedB};
+use walk::{Axis, Channels, Layout};
 
 /// `out = activation(x ∗ w + bias + row_bias) + residual`.
 ///
@@ -26,7 +30,9 @@ pub fn conv2d<E: Element>(x: &[E], shape: &Conv2dShape, w: &PackedConv, out: &mu
     assert_eq!(x.len(), shape.input_len(), "conv2d: x does not fit {shape:?}");
     assert_eq!(out.len(), shape.output_len(), "conv2d: out does not fit {shape:?}");
     epilogue.check(shape.output_pixels(), shape.c_out);
-    scalar::conv2d(x, shape, &w.weights(shape, false), out, epilogue);
+    let (packs, layout) = w.for_activations::<E>(shape, false);
+    let walk = Walk { rows: vec![walk::forward(shape, 0)], columns: vec![walk::forward(shape, 1)], turned: false };
+    product(x, shape, [shape.c_in, shape.c_out], &packs, layout, &walk, out, epilogue);
 }
 
 /// The gradient of [`conv2d`] (without its epilogue) with respect to `x`.
@@ -76,7 +82,61 @@ pub fn conv_transpose2d<E: Element>(
     assert_eq!(x.len(), shape.output_len(), "conv_transpose2d: x does not fit {shape:?}");
     assert_eq!(out.len(), shape.input_len(), "conv_transpose2d: out does not fit {shape:?}");
     epilogue.check(shape.input_pixels(), shape.c_in);
-    scalar::conv_transpose2d(x, shape, &w.weights(shape, true), out, epilogue);
+    let (packs, layout) = w.for_activations::<E>(shape, true);
+    let walk = Walk { rows: walk::backward(shape, 0), columns: walk::backward(shape, 1), turned: true };
+    product(x, shape, [shape.c_out, shape.c_in], &packs, layout, &walk, out, epilogue);
+}
+
+/// The walks over both axes: more than one per axis only for the data gradient of a strided convolution.
+struct Walk {
+    rows: Vec<(Axis, Vec<(usize, usize)>)>,
+    columns: Vec<(Axis, Vec<(usize, usize)>)>,
+    turned: bool,
+}
+
+/// The convolution as products, one for each group and pair of walks.
+fn product<E: Element>(
+    x: &[E],
+    shape: &Conv2dShape,
+    [from, to]: [usize; 2],
+    packs: &[PackedB],
+    layout: Layout,
+    walk: &Walk,
+    out: &mut [E],
+    epilogue: &Epilogue<'_, E>,
+) {
+    if out.is_empty() {
+        return;
+    }
+    let size = if walk.turned { [shape.height, shape.width] } else { [shape.out_height(), shape.out_width()] };
+    let count = from / shape.groups;
+    for (group, pack) in packs.iter().enumerate() {
+        let channels = Channels { x, batch: shape.batch, channels: from, first: group * count, count };
+        // Walks over one axis differ in their outputs and taps only: one map serves all.
+        let map = channels.map(&walk.rows[0].0, &walk.columns[0].0, layout, pack.precision());
+        for (rows, row_taps) in &walk.rows {
+            for (columns, column_taps) in &walk.columns {
+                let (tiles, a_stride) = walk::tiles(&map, shape.batch, rows, columns, size);
+                let product = Product {
+                    a: map.plane.pointer(),
+                    a_stride,
+                    taps: &walk::taps(&map, layout, shape.kernel, row_taps, column_taps, walk.turned),
+                    tiles: &tiles,
+                    b: pack,
+                    finish: Finish {
+                        out: out.as_mut_ptr(),
+                        ldo: to,
+                        n: to,
+                        column: group * (to / shape.groups),
+                        epilogue: *epilogue,
+                    },
+                };
+                // SAFETY: every tile reads inside the map at every tap, whose rows are padded as the pack asks; the
+                // output has been checked against the shape and is ours.
+                unsafe { engine::run(&product) };
+            }
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,14 +1,18 @@
 //! Convolution weights packed for kernels, one [`PackedB`] per group.
 
 use super::Conv2dShape;
-use crate::element::Element;
+use super::walk::Layout;
+use crate::element::{Element, ElementKind};
 use crate::gemm::{PackedB, Precision};
+use crate::pool::PooledBuf;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// Packed weights of a convolution, for its forward or its data gradient. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct PackedConv {
     groups: Arc<[PackedB]>,
+    layout: Layout,
     kernel: [usize; 2],
     c_in: usize,
     c_out: usize,
@@ -33,20 +37,33 @@ impl PackedConv {
     }
 
     fn build<S: Element>(w: &[S], shape: &Conv2dShape, precision: Precision, for_grad_input: bool) -> Self {
+        shape.assert_valid();
         assert_eq!(w.len(), shape.weight_len(), "the weight does not fit {shape:?}");
         let (taps, c_in, c_out) = (shape.taps(), shape.c_in / shape.groups, shape.c_out / shape.groups);
+        let (k, n) = if for_grad_input { (c_out, c_in) } else { (c_in, c_out) };
+        let layout = Layout::of(shape, k, precision, for_grad_input);
         let pack = |group: usize| {
             let w = &w[group * c_out * c_in * taps..(group + 1) * c_out * c_in * taps];
-            if for_grad_input {
-                // dx[p] = Σ dy[p - tap]·wᵀ[tap]: walking the taps backwards turns it into a forward convolution.
-                let turned: Vec<S> = w.chunks_exact(taps).flat_map(|taps| taps.iter().rev().copied()).collect();
-                PackedB::pack(&turned, taps, c_out, c_in, [1, c_in * taps, taps], precision)
-            } else {
-                PackedB::pack(w, taps, c_in, c_out, [1, taps, c_in * taps], precision)
+            let (k_stride, n_stride) = if for_grad_input { (c_in * taps, taps) } else { (taps, c_in * taps) };
+            if !for_grad_input && !layout.fused {
+                return PackedB::pack(w, taps, k, n, [1, k_stride, n_stride], precision);
             }
+            // dx[p] = Σ dy[p - tap]·wᵀ[tap]: walking the taps backwards turns it into a forward convolution.
+            let mut moved = PooledBuf::<S>::dirty(w.len());
+            let mut rows = moved.chunks_exact_mut(n.max(1));
+            for tap in 0..taps {
+                let tap = if for_grad_input { taps - 1 - tap } else { tap };
+                for (row, out) in (0..k).zip(&mut rows) {
+                    for (column, out) in out.iter_mut().enumerate() {
+                        *out = w[tap + row * k_stride + column * n_stride];
+                    }
+                }
+            }
+            PackedB::pack(&moved, layout.taps, layout.k, n, [layout.k * n, n, 1], precision)
         };
         PackedConv {
             groups: (0..shape.groups).map(pack).collect(),
+            layout,
             kernel: shape.kernel,
             c_in: shape.c_in,
             c_out: shape.c_out,
@@ -69,7 +86,8 @@ impl PackedConv {
         let taps = self.kernel[0] * self.kernel[1];
         let mut out = Vec::with_capacity(self.c_out * self.c_in / self.groups.len().max(1) * taps);
         for pack in self.groups.iter() {
-            let (k, n) = (pack.k(), pack.n());
+            // [taps, k, n] either way: fused taps only count some of them as k.
+            let (n, k) = (pack.n(), pack.taps() * pack.k() / taps);
             let matrix = pack.unpack();
             let (c_in, c_out) = if self.for_grad_input { (n, k) } else { (k, n) };
             for o in 0..c_out {
@@ -87,10 +105,22 @@ impl PackedConv {
         out
     }
 
-    /// The unpacked weight, after a check that it belongs to `shape` and to this direction.
-    pub(super) fn weights(&self, shape: &Conv2dShape, for_grad_input: bool) -> Vec<f32> {
+    /// The packs of the groups and their layout, after a check that they belong to `shape` and to this direction, in a
+    /// precision that fits activations of type `E`.
+    pub(super) fn for_activations<E: Element>(
+        &self,
+        shape: &Conv2dShape,
+        for_grad_input: bool,
+    ) -> (Cow<'_, [PackedB]>, Layout) {
         self.check(shape, for_grad_input);
-        self.unpack()
+        if E::KIND == ElementKind::F32 && self.precision() == Precision::Bf16 {
+            let widen = |pack: &PackedB| {
+                let (k, n) = (pack.k(), pack.n());
+                PackedB::pack(&pack.unpack(), pack.taps(), k, n, [k * n, n, 1], Precision::F32)
+            };
+            return (Cow::Owned(self.groups.iter().map(widen).collect()), self.layout);
+        }
+        (Cow::Borrowed(&self.groups), self.layout)
     }
 
     fn check(&self, shape: &Conv2dShape, for_grad_input: bool) {
@@ -100,5 +130,8 @@ impl PackedConv {
             (shape.kernel, shape.c_in, shape.c_out, shape.groups),
         );
         assert_eq!(ours, theirs, "the weight is packed for another kernel");
+        let channels = if for_grad_input { shape.c_out } else { shape.c_in } / shape.groups;
+        let layout = Layout::of(shape, channels, self.precision(), for_grad_input);
+        assert_eq!(self.layout, layout, "the weight is packed for another stride or dilation");
     }
 }

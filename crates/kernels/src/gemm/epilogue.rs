@@ -113,6 +113,7 @@ impl<E: Element> Epilogue<'_, E> {
     }
 
     /// Finishes row `row` of the product in double precision.
+    #[cfg(test)]
     pub(crate) fn finish_row(&self, row: usize, sums: &[f64], out: &mut [E]) {
         let n = sums.len();
         for (column, (&sum, target)) in sums.iter().zip(out).enumerate() {

@@ -4,15 +4,25 @@
 //! with f32 sums for `bf16`. Weights are packed once ([`PackedB`]) in the matching [`Precision`]; a pack in the other
 //! precision also works, at the cost of a conversion in each call.
 
+pub(crate) mod engine;
 mod epilogue;
-mod packed;
+pub(crate) mod finish;
+mod lanes;
+pub(crate) mod micro;
+mod operand;
+pub(crate) mod packed;
 pub(crate) mod scalar;
 
 pub use epilogue::{Activation, Epilogue};
 pub use packed::{PackedB, Precision};
 
 use crate::element::Element;
+use crate::pool::PooledBuf;
 use crate::threads::{Shared, parallel_for};
+use engine::{Product, Tiles};
+use finish::Finish;
+use micro::Tap;
+use operand::Operand;
 
 /// `out[m, n] = activation(a·b + bias + row_bias) + residual`.
 ///
@@ -38,15 +48,17 @@ pub fn gemm<E: Element>(
     if m == 0 || n == 0 {
         return;
     }
-    let weights = b.unpack();
-    let out = Shared::new(out);
-    parallel_for(m, &|row| {
-        // SAFETY: each task writes its own row.
-        let target = unsafe { out.range(row * ldo, n) };
-        let mut sums = vec![0f64; n];
-        scalar::row_times_matrix(&a[row * lda..row * lda + k], &weights, &mut sums);
-        epilogue.finish_row(row, &sums, target);
-    });
+    let (a, b) = Operand::prepare(a, lda, m, b);
+    let product = Product {
+        a: a.pointer(),
+        a_stride: a.stride(),
+        taps: &[Tap { a: 0, b: 0 }],
+        tiles: &Tiles::dense(m, a.stride()),
+        b: &b,
+        finish: Finish { out: out.as_mut_ptr(), ldo, n, column: 0, epilogue: *epilogue },
+    };
+    // SAFETY: the operand holds m rows padded as its pack asks; `out` was checked above and is ours.
+    unsafe { engine::run(&product) };
 }
 
 /// The weight gradient of a linear layer: `out[k, n] = aᵀ·dy`, added to what `out` holds if `accumulate`.
@@ -85,7 +97,44 @@ pub fn matmul<E: Element>(
     check_rows("a", a.len(), batch, m * k, m * k);
     check_rows("b", b.len(), batch, k * n, k * n);
     check_rows("out", out.len(), batch, m * n, m * n);
-    scalar::matmul(a, a_trans, b, b_trans, batch, m, k, n, out);
+    if m == 0 || n == 0 {
+        return;
+    }
+    let out = Shared::new(out);
+    let one = |index: usize| {
+        let (a, b) = (&a[index * m * k..(index + 1) * m * k], &b[index * k * n..(index + 1) * k * n]);
+        // SAFETY: each product has its own part of the output.
+        let out = unsafe { out.range(index * m * n, m * n) };
+        let strides = if b_trans { [0, 1, k] } else { [0, n, 1] };
+        let b = PackedB::pack_once(b, 1, k, n, strides, Precision::of::<E>());
+        if a_trans {
+            let mut turned = PooledBuf::<E>::dirty(m * k);
+            transpose(a, k, m, &mut turned, k);
+            gemm(&turned, k, m, &b, out, n, &Epilogue::default());
+        } else {
+            gemm(a, k, m, &b, out, n, &Epilogue::default());
+        }
+    };
+    if batch < 4 {
+        (0..batch).for_each(one);
+    } else {
+        parallel_for(batch, &one);
+    }
+}
+
+/// `out[c, r] = src[r, c]` for a dense `src` of `rows` by `columns`, with `ldo` elements from row to row of `out`.
+fn transpose<E: Element>(src: &[E], rows: usize, columns: usize, out: &mut [E], ldo: usize) {
+    const SIDE: usize = 16;
+    let out = Shared::new(out);
+    parallel_for(columns.div_ceil(SIDE), &|task| {
+        for c in task * SIDE..columns.min((task + 1) * SIDE) {
+            // SAFETY: each row of the output is written by one task.
+            let out = unsafe { out.range(c * ldo, rows) };
+            for (r, out) in out.iter_mut().enumerate() {
+                *out = src[r * columns + c];
+            }
+        }
+    });
 }
 
 /// Checks that `len` elements hold `rows` rows of `width`, `stride` apart.

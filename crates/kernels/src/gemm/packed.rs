@@ -5,8 +5,10 @@
 //! `vdpbf16ps` and of AMX tiles). f32: `[panel][block][tap][k in block][16]`; bf16, with `k` padded to a multiple of 32:
 //! `[panel][block][tap][16 pairs][16][2]`, so that each (block, tap) is one 1 KiB tile.
 
-use crate::alloc::AlignedVec;
+use crate::alloc::{AlignedVec, Plain};
 use crate::element::Element;
+use crate::pool::PooledBuf;
+use crate::threads::{Shared, parallel_for};
 use half::bf16;
 use std::sync::Arc;
 
@@ -32,18 +34,44 @@ impl Precision {
             crate::ElementKind::Bf16 => Precision::Bf16,
         }
     }
+
+    /// Bytes of a packed value.
+    pub fn bytes(self) -> usize {
+        match self {
+            Precision::F32 => 4,
+            Precision::Bf16 => 2,
+        }
+    }
 }
 
-pub(crate) enum Data {
-    F32(AlignedVec<f32>),
-    Bf16(AlignedVec<bf16>),
+/// Where a pack's bytes are: exact memory for weights, pooled memory for what is packed in each call.
+enum Storage {
+    Kept(AlignedVec<u8>),
+    Pooled(PooledBuf<u8>),
+}
+
+impl Storage {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Storage::Kept(bytes) => bytes,
+            Storage::Pooled(bytes) => bytes,
+        }
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        match self {
+            Storage::Kept(bytes) => bytes,
+            Storage::Pooled(bytes) => bytes,
+        }
+    }
 }
 
 struct Pack {
     taps: usize,
     k: usize,
     n: usize,
-    data: Data,
+    precision: Precision,
+    data: Storage,
 }
 
 /// A matrix `[taps, k, n]` packed for kernels. Cheap to clone.
@@ -63,32 +91,53 @@ impl PackedB {
         strides: [usize; 3],
         precision: Precision,
     ) -> PackedB {
+        let bytes = panel_len(taps, k, precision) * precision.bytes() * n.div_ceil(PANEL);
+        Self::fill(Storage::Kept(AlignedVec::zeroed(bytes)), src, [taps, k, n], strides, precision)
+    }
+
+    /// [`PackedB::pack`] into pooled memory, for a matrix that is used once.
+    pub(crate) fn pack_once<S: Element>(
+        src: &[S],
+        taps: usize,
+        k: usize,
+        n: usize,
+        strides: [usize; 3],
+        precision: Precision,
+    ) -> PackedB {
+        let bytes = panel_len(taps, k, precision) * precision.bytes() * n.div_ceil(PANEL);
+        Self::fill(Storage::Pooled(PooledBuf::dirty(bytes)), src, [taps, k, n], strides, precision)
+    }
+
+    fn fill<S: Element>(
+        mut data: Storage,
+        src: &[S],
+        [taps, k, n]: [usize; 3],
+        strides: [usize; 3],
+        precision: Precision,
+    ) -> PackedB {
         if taps > 0 && k > 0 && n > 0 {
             let last = (taps - 1) * strides[0] + (k - 1) * strides[1] + (n - 1) * strides[2];
             assert!(last < src.len(), "pack: {} elements, {} needed", src.len(), last + 1);
         }
-        let panel = panel_len(taps, k, precision);
-        let len = panel * n.div_ceil(PANEL);
-        let at = |tap: usize, row: usize, column: usize| {
-            src[tap * strides[0] + row * strides[1] + column * strides[2]].to_f32()
-        };
-        let data = match precision {
-            Precision::F32 => {
-                let mut data = AlignedVec::zeroed(len);
-                each(taps, k, n, |tap, row, column| {
-                    data[place(taps, k, precision, tap, row, column)] = at(tap, row, column);
-                });
-                Data::F32(data)
+        let panel_bytes = panel_len(taps, k, precision) * precision.bytes();
+        let source = Source { src, taps, k, n, strides };
+        let out = Shared::new(data.bytes_mut());
+        // Panels per task: enough to make a task worth its start.
+        let batch = 65_536usize.div_ceil(panel_bytes.max(1)).max(1);
+        let panels = n.div_ceil(PANEL);
+        parallel_for(panels.div_ceil(batch), &|task| {
+            for panel in task * batch..panels.min((task + 1) * batch) {
+                // SAFETY: each panel is written by one task.
+                let bytes = unsafe { out.range(panel * panel_bytes, panel_bytes) };
+                match precision {
+                    // SAFETY: the storage is 64-byte aligned and a panel a multiple of 64 bytes.
+                    Precision::F32 => source.fill_f32(panel, unsafe { cast(bytes) }),
+                    // SAFETY: as above.
+                    Precision::Bf16 => source.fill_bf16(panel, unsafe { cast(bytes) }),
+                }
             }
-            Precision::Bf16 => {
-                let mut data = AlignedVec::zeroed(len);
-                each(taps, k, n, |tap, row, column| {
-                    data[place(taps, k, precision, tap, row, column)] = Element::from_f32(at(tap, row, column));
-                });
-                Data::Bf16(data)
-            }
-        };
-        PackedB(Arc::new(Pack { taps, k, n, data }))
+        });
+        PackedB(Arc::new(Pack { taps, k, n, precision, data }))
     }
 
     /// Rows of each tap's matrix.
@@ -108,33 +157,112 @@ impl PackedB {
 
     /// The arithmetic it was packed for.
     pub fn precision(&self) -> Precision {
-        match self.0.data {
-            Data::F32(_) => Precision::F32,
-            Data::Bf16(_) => Precision::Bf16,
-        }
+        self.0.precision
     }
 
     /// Bytes held.
     pub fn bytes(&self) -> usize {
         match &self.0.data {
-            Data::F32(data) => data.bytes(),
-            Data::Bf16(data) => data.bytes(),
+            Storage::Kept(data) => data.bytes(),
+            Storage::Pooled(data) => data.len(),
         }
     }
 
     /// The matrix as it was, `[taps, k, n]` (rounded to bf16 if packed so).
     pub fn unpack(&self) -> Vec<f32> {
         let (taps, k, n) = (self.0.taps, self.0.k, self.0.n);
-        let mut out = vec![0f32; taps * k * n];
         let precision = self.precision();
-        each(taps, k, n, |tap, row, column| {
-            let place = place(taps, k, precision, tap, row, column);
-            out[(tap * k + row) * n + column] = match &self.0.data {
-                Data::F32(data) => data[place],
-                Data::Bf16(data) => Element::to_f32(data[place]),
-            };
-        });
+        let data = self.0.data.bytes();
+        let mut out = Vec::with_capacity(taps * k * n);
+        for tap in 0..taps {
+            for row in 0..k {
+                out.extend((0..n).map(|column| {
+                    let place = place(taps, k, precision, tap, row, column);
+                    match precision {
+                        Precision::F32 => f32::from_ne_bytes(std::array::from_fn(|i| data[place * 4 + i])),
+                        Precision::Bf16 => {
+                            Element::to_f32(bf16::from_ne_bytes(std::array::from_fn(|i| data[place * 2 + i])))
+                        }
+                    }
+                }));
+            }
+        }
         out
+    }
+
+    /// Panel `index` and those after it.
+    pub(crate) fn panel(&self, index: usize) -> *const u8 {
+        self.0.data.bytes()[index * self.panel_bytes()..].as_ptr()
+    }
+
+    /// Bytes from panel to panel.
+    pub(crate) fn panel_bytes(&self) -> usize {
+        panel_len(self.0.taps, self.0.k, self.0.precision) * self.0.precision.bytes()
+    }
+}
+
+/// # Safety
+/// `bytes` must be aligned for T.
+unsafe fn cast<T: Plain>(bytes: &mut [u8]) -> &mut [T] {
+    // SAFETY: aligned by the caller's promise; T is plain, and the length rounds down.
+    unsafe { std::slice::from_raw_parts_mut(bytes.as_mut_ptr().cast(), bytes.len() / size_of::<T>()) }
+}
+
+struct Source<'a, S> {
+    src: &'a [S],
+    taps: usize,
+    k: usize,
+    n: usize,
+    strides: [usize; 3],
+}
+
+impl<S: Element> Source<'_, S> {
+    /// One row of one panel, zero beyond the matrix.
+    #[inline(always)]
+    fn lanes(&self, tap: usize, row: usize, panel: usize) -> [S; PANEL] {
+        let mut lanes = [S::ZERO; PANEL];
+        if row < self.k {
+            let columns = PANEL.min(self.n - panel * PANEL);
+            let [t, k, n] = self.strides;
+            let start = tap * t + row * k + panel * PANEL * n;
+            if n == 1 && columns == PANEL {
+                lanes.copy_from_slice(&self.src[start..start + PANEL]);
+            } else {
+                for (lane, value) in lanes.iter_mut().enumerate().take(columns) {
+                    *value = self.src[start + lane * n];
+                }
+            }
+        }
+        lanes
+    }
+
+    fn fill_f32(&self, panel: usize, out: &mut [f32]) {
+        let mut rows = out.as_chunks_mut::<PANEL>().0.iter_mut();
+        for block in 0..self.k.div_ceil(BLOCK) {
+            for tap in 0..self.taps {
+                for row in block * BLOCK..self.k.min((block + 1) * BLOCK) {
+                    if let Some(out) = rows.next() {
+                        *out = self.lanes(tap, row, panel).map(S::to_f32);
+                    }
+                }
+            }
+        }
+    }
+
+    fn fill_bf16(&self, panel: usize, out: &mut [u32]) {
+        let bits = |value: S| u32::from(bf16::to_bits(Element::from_f32(value.to_f32())));
+        let mut pairs = out.as_chunks_mut::<PANEL>().0.iter_mut();
+        for block in 0..self.k.div_ceil(BLOCK) {
+            for tap in 0..self.taps {
+                for pair in 0..BLOCK / 2 {
+                    let row = block * BLOCK + pair * 2;
+                    let (even, odd) = (self.lanes(tap, row, panel), self.lanes(tap, row + 1, panel));
+                    if let Some(out) = pairs.next() {
+                        *out = std::array::from_fn(|lane| bits(even[lane]) | (bits(odd[lane]) << 16));
+                    }
+                }
+            }
+        }
     }
 }
 
@@ -158,15 +286,5 @@ fn place(taps: usize, k: usize, precision: Precision, tap: usize, row: usize, co
     match precision {
         Precision::F32 => start + (tap * BLOCK.min(k - block * BLOCK) + inner) * PANEL + lane,
         Precision::Bf16 => start + tap * BLOCK * PANEL + (inner / 2 * PANEL + lane) * 2 + inner % 2,
-    }
-}
-
-fn each(taps: usize, k: usize, n: usize, mut visit: impl FnMut(usize, usize, usize)) {
-    for tap in 0..taps {
-        for row in 0..k {
-            for column in 0..n {
-                visit(tap, row, column);
-            }
-        }
     }
 }

@@ -3,17 +3,55 @@
 //! Letters are those of the papers: `x` state, `x0` predicted clean picture, `sigma` noise level, `lambda` half
 //! log-signal-to-noise, `h` step in lambda, `eta` share of noise put back.
 
+mod cfg_pp;
 mod ddim;
+mod ddpm;
+mod deis;
+mod dpm_2;
+mod dpm_2_ancestral;
 mod dpmpp_2m;
+mod dpmpp_2m_sde;
+mod dpmpp_2s_ancestral;
+mod dpmpp_3m_sde;
+mod dpmpp_sde;
 mod euler;
 mod euler_ancestral;
+mod heun;
+mod lcm;
+mod lms;
+mod restart;
+mod tcd;
 mod transition;
+mod uni_pc;
 
 use crate::sampler::Sampler;
 
 /// Every sampler.
-pub static SAMPLERS: &[&dyn Sampler] =
-    &[&euler::Euler, &euler_ancestral::EulerAncestral, &ddim::Ddim, &dpmpp_2m::Dpmpp2m];
+pub static SAMPLERS: &[&dyn Sampler] = &[
+    &euler::Euler,
+    &euler_ancestral::EulerAncestral,
+    &heun::Heun,
+    &ddim::Ddim,
+    &ddpm::Ddpm,
+    &lms::Lms,
+    &dpm_2::Dpm2,
+    &dpm_2_ancestral::Dpm2Ancestral,
+    &dpmpp_2s_ancestral::Dpmpp2sAncestral,
+    &dpmpp_2m::Dpmpp2m,
+    &dpmpp_sde::DpmppSde,
+    &dpmpp_2m_sde::Dpmpp2mSde,
+    &dpmpp_2m_sde::Dpmpp2mSdeHeun,
+    &dpmpp_3m_sde::Dpmpp3mSde,
+    &uni_pc::UniPc,
+    &uni_pc::UniPcBh2,
+    &deis::Deis,
+    &restart::Restart,
+    &lcm::Lcm,
+    &tcd::Tcd,
+    &cfg_pp::EulerCfgPp,
+    &cfg_pp::EulerAncestralCfgPp,
+    &cfg_pp::Dpmpp2mCfgPp,
+];
 
 /// Finds a sampler by its id, A1111's label or an alias; case, spaces and signs are not looked at, `+` is `p`.
 pub fn find(name: &str) -> Option<&'static dyn Sampler> {

@@ -41,3 +41,22 @@ pub(super) fn ancestral(path: NoisePath, sigma: f64, next: f64, eta: f64) -> Anc
         }
     }
 }
+
+/// Goes up from `sigma` to `next` with fresh noise: `(factor on the state, amount of noise)`.
+pub(super) fn lift(path: NoisePath, sigma: f64, next: f64) -> (f64, f64) {
+    if sigma >= next {
+        return (1.0, 0.0);
+    }
+    let scale = path.alpha(next) / path.alpha(sigma);
+    (scale, (next * next - (sigma * scale).powi(2)).max(0.0).sqrt())
+}
+
+/// Step in lambda, with a flow's start held at a finite one.
+pub(super) fn lambda_step(path: NoisePath, sigma: f64, next: f64) -> f64 {
+    path.bounded_lambda(next) - path.bounded_lambda(sigma)
+}
+
+/// The noise level halfway in lambda between two.
+pub(super) fn halfway(path: NoisePath, sigma: f64, next: f64) -> f64 {
+    path.sigma((path.bounded_lambda(sigma) + path.bounded_lambda(next)) / 2.0)
+}

@@ -1,6 +1,6 @@
 //! diffusers' "leading" timestep spacing: Lin et al. 2023, arXiv 2305.08891, table 2.
 
-use super::{Levels, ScheduleOptions, ScheduleSpec, SigmaSchedule, check_steps};
+use super::{Levels, ScheduleOptions, ScheduleSpec, SigmaSchedule, SpacingManner, check_steps};
 use crate::error::SampleError;
 use crate::training_noise::TrainingNoise;
 
@@ -20,12 +20,14 @@ impl SigmaSchedule for Leading {
 
     fn levels(&self, noise: &TrainingNoise, steps: usize, options: &ScheduleOptions) -> Result<Levels, SampleError> {
         check_steps(steps)?;
-        let ratio = noise.steps() / steps;
+        let skipped = usize::from(options.manner == SpacingManner::Multistep);
+        let ratio = noise.steps() / (steps + skipped);
         if ratio == 0 {
             return Err(SampleError::parameter("number of steps", steps, "at most the number of training timesteps"));
         }
         let last = noise.steps() - 1;
-        let timesteps = (0..steps).rev().map(|i| (i * ratio + options.steps_offset).min(last) as f64).collect();
+        let timesteps =
+            (skipped..steps + skipped).rev().map(|i| (i * ratio + options.steps_offset).min(last) as f64).collect();
         Ok(Levels::at_timesteps(noise, timesteps, options))
     }
 }

@@ -3,10 +3,21 @@
 //! A schedule gives `steps` sigmas, descending, and a last one where the picture is wanted, mostly 0. Some programs also fix
 //! the timestep that the network is told at each sigma; where it is not given, it follows from the sigma.
 
+mod ays;
+mod beta;
+mod ddim_uniform;
+mod exponential;
+mod flow_match;
 mod karras;
+mod kl_optimal;
+mod lcm;
 mod leading;
+mod linear_quadratic;
 mod linspace;
 mod normal;
+mod polyexponential;
+mod sgm_uniform;
+mod simple;
 mod trailing;
 
 use crate::error::SampleError;
@@ -15,8 +26,26 @@ use crate::samplers::squeeze;
 use crate::training_noise::TrainingNoise;
 
 /// Every schedule.
-pub static SCHEDULES: &[&dyn SigmaSchedule] =
-    &[&normal::Normal, &karras::Karras, &leading::Leading, &trailing::Trailing, &linspace::Linspace];
+pub static SCHEDULES: &[&dyn SigmaSchedule] = &[
+    &normal::Normal,
+    &karras::Karras,
+    &exponential::Exponential,
+    &polyexponential::Polyexponential,
+    &sgm_uniform::SgmUniform,
+    &simple::Simple,
+    &ddim_uniform::DdimUniform,
+    &beta::Beta,
+    &kl_optimal::KlOptimal,
+    &ays::SD15,
+    &ays::SDXL,
+    &ays::SVD,
+    &linear_quadratic::LinearQuadratic,
+    &leading::Leading,
+    &trailing::Trailing,
+    &linspace::Linspace,
+    &lcm::Lcm,
+    &flow_match::FlowMatch,
+];
 
 /// What is known of a schedule.
 #[derive(Debug)]
@@ -56,8 +85,8 @@ pub struct ScheduleOptions {
     pub steps_offset: usize,
     /// Where a run ends.
     pub last: LastSigma,
-    /// Linear instead of log-linear interpolation between the timesteps of linspace spacing (diffusers' Euler).
-    pub linear_interpolation: bool,
+    /// Whose leading, trailing and linspace spacing is meant.
+    pub manner: SpacingManner,
     /// Shape of the beta schedule's distribution: alpha, beta; 0.6 each.
     pub beta: (f64, f64),
 }
@@ -70,10 +99,22 @@ impl Default for ScheduleOptions {
             sigma_max: None,
             steps_offset: 1,
             last: LastSigma::Zero,
-            linear_interpolation: false,
+            manner: SpacingManner::Euler,
             beta: (0.6, 0.6),
         }
     }
+}
+
+/// diffusers' classes space their timesteps each in its own manner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SpacingManner {
+    /// Euler, Euler a, Heun, LMS, DPM2: linspace keeps fractions of timesteps and interpolates sigma itself.
+    #[default]
+    Euler,
+    /// DDIM, DDPM, PNDM: linspace is rounded to whole timesteps.
+    Ddim,
+    /// DPM++, UniPC, DEIS: linspace and leading space one step more, round, and leave the lowest out.
+    Multistep,
 }
 
 /// Where a run ends.
@@ -142,9 +183,7 @@ impl Levels {
 
     /// Levels at timesteps, told to the network as they are.
     pub(crate) fn at_timesteps(noise: &TrainingNoise, mut timesteps: Vec<f64>, options: &ScheduleOptions) -> Self {
-        let sigma_at =
-            |t: &f64| if options.linear_interpolation { noise.sigma_at_linear(*t) } else { noise.sigma_at(*t) };
-        let sigmas = timesteps.iter().map(sigma_at).collect();
+        let sigmas = timesteps.iter().map(|t| noise.sigma_at_linear(*t)).collect();
         let levels = Self::ending(sigmas, options.last_sigma(noise));
         timesteps.truncate(levels.steps());
         Levels { timesteps: Some(timesteps), ..levels }

@@ -1,0 +1,91 @@
+//! Broken inputs for every parser of this crate: each must return, quickly, with weights or a sentence.
+
+use std::sync::Arc;
+
+use danqing_testing::mutate::{Mutator, corpus, count, run_with_tokens};
+
+use crate::blob::Blob;
+use crate::{Weights, WeightsError, index, pickle, safetensors, torch};
+
+/// Reads every tensor that a broken file still has.
+fn use_up(result: Result<Weights, WeightsError>) {
+    let weights = match result {
+        Ok(weights) => weights.unwrapped(),
+        Err(error) => return assert!(!error.to_string().is_empty()),
+    };
+    for name in weights.names() {
+        let info = weights.info(name).unwrap();
+        if info.numel() < 100_000 {
+            assert_eq!(weights.read_f32(name).unwrap().len(), info.numel());
+            assert_eq!(weights.bytes(name).unwrap().len(), info.byte_len());
+        }
+    }
+}
+
+#[test]
+fn fuzz_safetensors() {
+    let tokens: [&[u8]; 8] = [
+        b"\"a\":",
+        b"\"shape\":",
+        b"[0,4]",
+        b"\"__metadata__\":{",
+        b"\\u0061",
+        b"18446744073709551615",
+        b"\"F64\"",
+        b"{},",
+    ];
+    run_with_tokens(&corpus("safetensors"), &tokens, 1, count(), |input| {
+        use_up(safetensors::parse(&Arc::new(Blob::from_vec("fuzz.safetensors", input.to_vec()))));
+    });
+}
+
+#[test]
+fn fuzz_zip() {
+    let tokens: [&[u8]; 5] = [b"PK\x01\x02", b"PK\x03\x04", b"PK\x05\x06", b"PK\x06\x06", b"archive/data/0"];
+    run_with_tokens(&corpus("zip"), &tokens, 2, count(), |input| {
+        use_up(Weights::from_bytes("fuzz.pth", input.to_vec()));
+    });
+}
+
+#[test]
+fn fuzz_pickle() {
+    let tokens: [&[u8]; 11] = [
+        b"ctorch\nFloatStorage\n",
+        b"ctorch._utils\n_rebuild_tensor_v2\n",
+        b"ctorch._utils\n_rebuild_parameter\n",
+        b"cnumpy.core.multiarray\n_reconstruct\n",
+        b"ccollections\nOrderedDict\n",
+        b"h\x00",
+        b"q\x00",
+        b"(t",
+        b"}",
+        b"R",
+        b"Q",
+    ];
+    run_with_tokens(&corpus("pickle"), &tokens, 3, count(), |input| {
+        pickle::run(input).ok();
+        use_up(torch::parse_program("fuzz.pth", input, &[("0", &[0; 32])]));
+    });
+}
+
+#[test]
+fn fuzz_index() {
+    let tokens: [&[u8]; 5] = [b"\"weight_map\":{", b"\"a\":\"x\",", b"../", b"\\u002e", b"[[["];
+    run_with_tokens(&corpus("index"), &tokens, 4, count(), |input| {
+        if let Ok(map) = index::weight_map(input) {
+            assert!(map.values().all(|file| !file.contains('/') && file != ".."));
+        }
+    });
+}
+
+/// Mutations alone rarely pass the archive's checks with a broken pickle; here the archive is sound and the pickle is not.
+#[test]
+fn fuzz_storage_bounds() {
+    let corpus = corpus("pickle");
+    let mut mutator = Mutator::new(5);
+    for round in 0..count() / 10 {
+        let program = mutator.mutate(&corpus);
+        let storage = vec![0u8; mutator.below(64)];
+        use_up(torch::parse_program(&format!("round {round}"), &program, &[("0", &storage)]));
+    }
+}

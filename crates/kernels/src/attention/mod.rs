@@ -1,0 +1,151 @@
+//! Scaled dot-product attention that never stores the scores (Dao et al., FlashAttention, arXiv:2205.14135; online
+//! softmax: Milakov and Gimelshein, arXiv:1805.02867).
+
+mod scalar;
+
+use crate::element::Element;
+use crate::threads::{Shared, parallel_for};
+
+/// Sizes of an attention. Heads lie side by side in a row: element `e` of head `h` is at `h · head_dim + e`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AttentionShape {
+    /// Independent sequences.
+    pub batch: usize,
+    /// Heads.
+    pub heads: usize,
+    /// Queries per sequence.
+    pub q_len: usize,
+    /// Keys per sequence.
+    pub kv_len: usize,
+    /// Width of a head.
+    pub head_dim: usize,
+    /// From one query row to the next, in elements (more than `heads · head_dim` inside a fused projection).
+    pub q_stride: usize,
+    /// From one key or value row to the next, in elements.
+    pub kv_stride: usize,
+    /// Factor of the scores, usually 1/sqrt(head_dim).
+    pub scale: f32,
+    /// Query i sees keys up to i + kv_len - q_len only.
+    pub causal: bool,
+}
+
+impl AttentionShape {
+    /// Contiguous queries, keys and values with the usual scale, not causal.
+    pub fn new(batch: usize, heads: usize, q_len: usize, kv_len: usize, head_dim: usize) -> Self {
+        let width = heads * head_dim;
+        let scale = 1.0 / (head_dim as f32).sqrt();
+        AttentionShape {
+            batch,
+            heads,
+            q_len,
+            kv_len,
+            head_dim,
+            q_stride: width,
+            kv_stride: width,
+            scale,
+            causal: false,
+        }
+    }
+
+    /// Elements from the first to the last of `len` rows per sequence with this stride.
+    fn span(&self, len: usize, stride: usize) -> usize {
+        let rows = self.batch * len;
+        if rows == 0 { 0 } else { (rows - 1) * stride + self.heads * self.head_dim }
+    }
+
+    fn check<E>(&self, input: &AttentionInput<'_, E>) {
+        let width = self.heads * self.head_dim;
+        assert!(
+            self.head_dim > 0 && self.heads > 0 && self.kv_len > 0,
+            "attention needs heads, width and keys: {self:?}"
+        );
+        assert!(self.q_stride >= width && self.kv_stride >= width, "rows overlap: {self:?}");
+        assert!(!self.causal || self.kv_len >= self.q_len, "causal attention needs a key for every query: {self:?}");
+        assert!(input.q.len() >= self.span(self.q_len, self.q_stride), "too few queries for {self:?}");
+        let keys = self.span(self.kv_len, self.kv_stride);
+        assert!(input.k.len() >= keys && input.v.len() >= keys, "too few keys or values for {self:?}");
+        let bias = input.key_bias.map_or(self.batch * self.kv_len, <[f32]>::len);
+        assert_eq!(bias, self.batch * self.kv_len, "the key bias is [batch, kv_len]");
+    }
+}
+
+/// What an attention reads.
+#[derive(Clone, Copy, Debug)]
+pub struct AttentionInput<'a, E> {
+    /// `[batch, q_len, heads · head_dim]`, rows `q_stride` apart.
+    pub q: &'a [E],
+    /// `[batch, kv_len, heads · head_dim]`, rows `kv_stride` apart.
+    pub k: &'a [E],
+    /// As `k`.
+    pub v: &'a [E],
+    /// `[batch, kv_len]`, added to the scaled scores; -inf hides a key.
+    pub key_bias: Option<&'a [f32]>,
+}
+
+/// Where the gradients go: contiguous, heads side by side.
+#[derive(Debug)]
+pub struct AttentionGrad<'a, E> {
+    /// `[batch, q_len, heads · head_dim]`.
+    pub dq: &'a mut [E],
+    /// `[batch, kv_len, heads · head_dim]`.
+    pub dk: &'a mut [E],
+    /// As `dk`.
+    pub dv: &'a mut [E],
+}
+
+/// `out = softmax(q kᵀ · scale + bias) v` per sequence and head; `out` is contiguous. `lse`, if asked for, receives
+/// log Σ e^score as `[batch, heads, q_len]`, which the gradient needs. A query that sees no key gets zeros.
+///
+/// # Panics
+/// If lengths do not fit the shape.
+pub fn attention<E: Element>(
+    input: &AttentionInput<'_, E>,
+    shape: &AttentionShape,
+    out: &mut [E],
+    lse: Option<&mut [f32]>,
+) {
+    shape.check(input);
+    let (d, rows) = (shape.head_dim, shape.batch * shape.q_len);
+    assert_eq!(out.len(), rows * shape.heads * d, "the result is [batch, q_len, heads * head_dim]");
+    assert!(lse.as_ref().is_none_or(|lse| lse.len() == rows * shape.heads), "lse is [batch, heads, q_len]");
+    let mut none = [];
+    let keep = lse.is_some();
+    let (out, lse) = (Shared::new(out), Shared::new(lse.unwrap_or(&mut none)));
+    parallel_for(shape.batch * shape.heads, &|task| {
+        let (b, h) = (task / shape.heads, task % shape.heads);
+        for i in 0..shape.q_len {
+            // SAFETY: every (sequence, head) is one task.
+            let row = unsafe { out.range(((b * shape.q_len + i) * shape.heads + h) * d, d) };
+            let sum = scalar::forward(input, shape, [b, h, i], row);
+            if keep {
+                // SAFETY: as above.
+                unsafe { lse.range(task * shape.q_len + i, 1) }.fill(sum);
+            }
+        }
+    });
+}
+
+/// Gradient of [`attention`] from its result `out`, that result's gradient `dout` (both contiguous) and `lse`.
+/// Probabilities are computed again from `lse`, block by block.
+///
+/// # Panics
+/// If lengths do not fit the shape.
+pub fn attention_grad<E: Element>(
+    input: &AttentionInput<'_, E>,
+    shape: &AttentionShape,
+    out: &[E],
+    dout: &[E],
+    lse: &[f32],
+    grad: AttentionGrad<'_, E>,
+) {
+    shape.check(input);
+    let (queries, keys) = (shape.batch * shape.q_len, shape.batch * shape.kv_len);
+    let width = shape.heads * shape.head_dim;
+    assert!(
+        [out.len(), dout.len(), grad.dq.len()] == [queries * width; 3],
+        "out, dout and dq are [batch, q_len, heads * head_dim]"
+    );
+    assert!([grad.dk.len(), grad.dv.len()] == [keys * width; 2], "dk and dv are [batch, kv_len, heads * head_dim]");
+    assert_eq!(lse.len(), queries * shape.heads, "lse is [batch, heads, q_len]");
+    scalar::backward(input, shape, out, dout, grad);
+}

@@ -1,0 +1,327 @@
+//! Vectors of f32 for the epilogue, so that each activation is written once.
+//!
+//! `f32` itself is the one-lane vector, used for ragged ends. All methods are inlined into functions that enable the
+//! instruction set, and must only be called from such.
+
+use half::bf16;
+
+/// A vector of f32.
+///
+/// # Safety
+/// Callers of any method must run on a machine with the vector's instruction set; pointers must be valid for `N` elements.
+pub(crate) unsafe trait Lanes: Copy {
+    const N: usize;
+    unsafe fn splat(value: f32) -> Self;
+    unsafe fn load(from: *const f32) -> Self;
+    unsafe fn store(self, to: *mut f32);
+    unsafe fn load_bf16(from: *const bf16) -> Self;
+    unsafe fn store_bf16(self, to: *mut bf16);
+    unsafe fn add(self, other: Self) -> Self;
+    unsafe fn sub(self, other: Self) -> Self;
+    unsafe fn mul(self, other: Self) -> Self;
+    unsafe fn div(self, other: Self) -> Self;
+    /// `self · factor + term`.
+    unsafe fn mul_add(self, factor: Self, term: Self) -> Self;
+    unsafe fn max(self, other: Self) -> Self;
+    unsafe fn min(self, other: Self) -> Self;
+    /// `positive` where self > 0, else `other`.
+    unsafe fn where_positive(self, positive: Self, other: Self) -> Self;
+    /// 2ⁿ, where self is n + 1.5·2²³ (so that n stands in the low bits).
+    unsafe fn power_of_two(self) -> Self;
+}
+
+// SAFETY: plain Rust; the pointers are the caller's promise.
+unsafe impl Lanes for f32 {
+    const N: usize = 1;
+    #[inline(always)]
+    unsafe fn splat(value: f32) -> f32 {
+        value
+    }
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> f32 {
+        // SAFETY: the caller's promise.
+        unsafe { *from }
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32) {
+        // SAFETY: the caller's promise.
+        unsafe { *to = self }
+    }
+    #[inline(always)]
+    unsafe fn load_bf16(from: *const bf16) -> f32 {
+        // SAFETY: the caller's promise.
+        unsafe { crate::Element::to_f32(*from) }
+    }
+    #[inline(always)]
+    unsafe fn store_bf16(self, to: *mut bf16) {
+        // SAFETY: the caller's promise.
+        unsafe { *to = crate::Element::from_f32(self) }
+    }
+    #[inline(always)]
+    unsafe fn add(self, other: f32) -> f32 {
+        self + other
+    }
+    #[inline(always)]
+    unsafe fn sub(self, other: f32) -> f32 {
+        self - other
+    }
+    #[inline(always)]
+    unsafe fn mul(self, other: f32) -> f32 {
+        self * other
+    }
+    #[inline(always)]
+    unsafe fn div(self, other: f32) -> f32 {
+        self / other
+    }
+    #[inline(always)]
+    unsafe fn mul_add(self, factor: f32, term: f32) -> f32 {
+        self * factor + term
+    }
+    #[inline(always)]
+    unsafe fn max(self, other: f32) -> f32 {
+        if self > other { self } else { other }
+    }
+    #[inline(always)]
+    unsafe fn min(self, other: f32) -> f32 {
+        if self < other { self } else { other }
+    }
+    #[inline(always)]
+    unsafe fn where_positive(self, positive: f32, other: f32) -> f32 {
+        if self > 0.0 { positive } else { other }
+    }
+    #[inline(always)]
+    unsafe fn power_of_two(self) -> f32 {
+        f32::from_bits((self.to_bits() << 23).wrapping_add(0x3f80_0000))
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use super::{Lanes, bf16};
+    use std::arch::x86_64::*;
+
+    // SAFETY: AVX-512F intrinsics, on pointers that the caller promises.
+    #[allow(clippy::undocumented_unsafe_blocks)] // one promise for the whole impl, stated above
+    unsafe impl Lanes for __m512 {
+        const N: usize = 16;
+        #[inline(always)]
+        unsafe fn splat(value: f32) -> Self {
+            unsafe { _mm512_set1_ps(value) }
+        }
+        #[inline(always)]
+        unsafe fn load(from: *const f32) -> Self {
+            unsafe { _mm512_loadu_ps(from) }
+        }
+        #[inline(always)]
+        unsafe fn store(self, to: *mut f32) {
+            unsafe { _mm512_storeu_ps(to, self) }
+        }
+        #[inline(always)]
+        unsafe fn load_bf16(from: *const bf16) -> Self {
+            unsafe {
+                let narrow = _mm256_loadu_si256(from.cast());
+                _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(narrow)))
+            }
+        }
+        #[inline(always)]
+        unsafe fn store_bf16(self, to: *mut bf16) {
+            unsafe {
+                let bits = _mm512_castps_si512(self);
+                let odd = _mm512_and_si512(_mm512_srli_epi32::<16>(bits), _mm512_set1_epi32(1));
+                let rounded = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
+                let nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(self, self);
+                let kept = _mm512_mask_or_epi32(rounded, nan, bits, _mm512_set1_epi32(0x0040_0000));
+                _mm256_storeu_si256(to.cast(), _mm512_cvtepi32_epi16(_mm512_srli_epi32::<16>(kept)));
+            }
+        }
+        #[inline(always)]
+        unsafe fn add(self, other: Self) -> Self {
+            unsafe { _mm512_add_ps(self, other) }
+        }
+        #[inline(always)]
+        unsafe fn sub(self, other: Self) -> Self {
+            unsafe { _mm512_sub_ps(self, other) }
+        }
+        #[inline(always)]
+        unsafe fn mul(self, other: Self) -> Self {
+            unsafe { _mm512_mul_ps(self, other) }
+        }
+        #[inline(always)]
+        unsafe fn div(self, other: Self) -> Self {
+            unsafe { _mm512_div_ps(self, other) }
+        }
+        #[inline(always)]
+        unsafe fn mul_add(self, factor: Self, term: Self) -> Self {
+            unsafe { _mm512_fmadd_ps(self, factor, term) }
+        }
+        #[inline(always)]
+        unsafe fn max(self, other: Self) -> Self {
+            unsafe { _mm512_max_ps(self, other) }
+        }
+        #[inline(always)]
+        unsafe fn min(self, other: Self) -> Self {
+            unsafe { _mm512_min_ps(self, other) }
+        }
+        #[inline(always)]
+        unsafe fn where_positive(self, positive: Self, other: Self) -> Self {
+            unsafe {
+                let mask = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(self, _mm512_setzero_ps());
+                _mm512_mask_blend_ps(mask, other, positive)
+            }
+        }
+        #[inline(always)]
+        unsafe fn power_of_two(self) -> Self {
+            unsafe {
+                let exponent = _mm512_slli_epi32::<23>(_mm512_castps_si512(self));
+                _mm512_castsi512_ps(_mm512_add_epi32(exponent, _mm512_set1_epi32(0x3f80_0000)))
+            }
+        }
+    }
+
+    // SAFETY: AVX2 and FMA intrinsics, on pointers that the caller promises.
+    #[allow(clippy::undocumented_unsafe_blocks)] // one promise for the whole impl, stated above
+    unsafe impl Lanes for __m256 {
+        const N: usize = 8;
+        #[inline(always)]
+        unsafe fn splat(value: f32) -> Self {
+            unsafe { _mm256_set1_ps(value) }
+        }
+        #[inline(always)]
+        unsafe fn load(from: *const f32) -> Self {
+            unsafe { _mm256_loadu_ps(from) }
+        }
+        #[inline(always)]
+        unsafe fn store(self, to: *mut f32) {
+            unsafe { _mm256_storeu_ps(to, self) }
+        }
+        #[inline(always)]
+        unsafe fn load_bf16(from: *const bf16) -> Self {
+            unsafe {
+                let narrow = _mm_loadu_si128(from.cast());
+                _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(narrow)))
+            }
+        }
+        #[inline(always)]
+        unsafe fn store_bf16(self, to: *mut bf16) {
+            unsafe {
+                let bits = _mm256_castps_si256(self);
+                let odd = _mm256_and_si256(_mm256_srli_epi32::<16>(bits), _mm256_set1_epi32(1));
+                let rounded = _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
+                let quiet = _mm256_or_si256(bits, _mm256_set1_epi32(0x0040_0000));
+                let nan = _mm256_castps_si256(_mm256_cmp_ps::<_CMP_UNORD_Q>(self, self));
+                let kept = _mm256_srli_epi32::<16>(_mm256_blendv_epi8(rounded, quiet, nan));
+                let low = _mm256_castsi256_si128(kept);
+                let high = _mm256_extracti128_si256::<1>(kept);
+                _mm_storeu_si128(to.cast(), _mm_packus_epi32(low, high));
+            }
+        }
+        #[inline(always)]
+        unsafe fn add(self, other: Self) -> Self {
+            unsafe { _mm256_add_ps(self, other) }
+        }
+        #[inline(always)]
+        unsafe fn sub(self, other: Self) -> Self {
+            unsafe { _mm256_sub_ps(self, other) }
+        }
+        #[inline(always)]
+        unsafe fn mul(self, other: Self) -> Self {
+            unsafe { _mm256_mul_ps(self, other) }
+        }
+        #[inline(always)]
+        unsafe fn div(self, other: Self) -> Self {
+            unsafe { _mm256_div_ps(self, other) }
+        }
+        #[inline(always)]
+        unsafe fn mul_add(self, factor: Self, term: Self) -> Self {
+            unsafe { _mm256_fmadd_ps(self, factor, term) }
+        }
+        #[inline(always)]
+        unsafe fn max(self, other: Self) -> Self {
+            unsafe { _mm256_max_ps(self, other) }
+        }
+        #[inline(always)]
+        unsafe fn min(self, other: Self) -> Self {
+            unsafe { _mm256_min_ps(self, other) }
+        }
+        #[inline(always)]
+        unsafe fn where_positive(self, positive: Self, other: Self) -> Self {
+            unsafe { _mm256_blendv_ps(other, positive, _mm256_cmp_ps::<_CMP_GT_OQ>(self, _mm256_setzero_ps())) }
+        }
+        #[inline(always)]
+        unsafe fn power_of_two(self) -> Self {
+            unsafe {
+                let exponent = _mm256_slli_epi32::<23>(_mm256_castps_si256(self));
+                _mm256_castsi256_ps(_mm256_add_epi32(exponent, _mm256_set1_epi32(0x3f80_0000)))
+            }
+        }
+    }
+}
+
+/// eˣ to about 2 units in the last place; 0 and infinity are approached but not reached (x is clamped to ±87).
+///
+/// # Safety
+/// As [`Lanes`].
+#[inline(always)]
+pub(crate) unsafe fn exp<L: Lanes>(x: L) -> L {
+    const MAGIC: f32 = 12_582_912.0; // 1.5·2²³: adding it rounds to an integer
+    // SAFETY: the caller's promise.
+    unsafe {
+        // The operand order keeps a NaN: min and max return their second operand then.
+        let x = L::splat(-87.0).max(L::splat(87.0).min(x));
+        let shifted = x.mul_add(L::splat(std::f32::consts::LOG2_E), L::splat(MAGIC));
+        let n = shifted.sub(L::splat(MAGIC));
+        // ln 2 in two parts, the first with few bits, so that n times it is exact.
+        let r = n.mul_add(L::splat(-0.693_359_4), x);
+        let r = n.mul_add(L::splat(2.121_944_4e-4), r);
+        let mut p = L::splat(1.0 / 5040.0);
+        for c in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
+            p = p.mul_add(r, L::splat(c));
+        }
+        p.mul(shifted.power_of_two())
+    }
+}
+
+/// 1 / (1 + e⁻ˣ).
+///
+/// # Safety
+/// As [`Lanes`].
+#[inline(always)]
+pub(crate) unsafe fn sigmoid<L: Lanes>(x: L) -> L {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let one = L::splat(1.0);
+        one.div(one.add(exp(L::splat(0.0).sub(x))))
+    }
+}
+
+/// tanh, to an absolute error of about 1e-7.
+///
+/// # Safety
+/// As [`Lanes`].
+#[inline(always)]
+pub(crate) unsafe fn tanh<L: Lanes>(x: L) -> L {
+    // SAFETY: the caller's promise.
+    unsafe { sigmoid(x.add(x)).mul_add(L::splat(2.0), L::splat(-1.0)) }
+}
+
+/// x·Φ(x) with erf by Abramowitz & Stegun 7.1.26 (absolute error 1.5e-7).
+///
+/// # Safety
+/// As [`Lanes`].
+#[inline(always)]
+pub(crate) unsafe fn gelu<L: Lanes>(x: L) -> L {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let one = L::splat(1.0);
+        let z = x.mul(L::splat(std::f32::consts::FRAC_1_SQRT_2));
+        let z = z.max(L::splat(0.0).sub(z));
+        let t = one.div(z.mul_add(L::splat(0.327_591_1), one));
+        let mut p = L::splat(1.061_405_4);
+        for c in [-1.453_152_1, 1.421_413_8, -0.284_496_72, 0.254_829_6] {
+            p = p.mul_add(t, L::splat(c));
+        }
+        // tail = erfc(|z|) / 2, so that neither sign cancels.
+        let tail = p.mul(t).mul(exp(L::splat(0.0).sub(z.mul(z)))).mul(L::splat(0.5));
+        x.mul(x.where_positive(one.sub(tail), tail))
+    }
+}

@@ -1,0 +1,157 @@
+//! Micro-kernels: a few row tiles times a few panels, summed over all of `k` and all taps.
+//!
+//! A micro-kernel reads up to two tiles of up to 16 rows of A where they lie (any row stride), streams a group of packed
+//! panels of B, and leaves the sums in a small f32 array that stays in the L1 cache, where the epilogue finds them.
+
+pub(crate) mod scalar;
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod amx;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod avx2;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod avx512;
+
+use super::Precision;
+use crate::isa::Isa;
+
+/// Rows of a tile.
+pub(crate) const TILE: usize = 16;
+/// The most panels that a group has, over all micro-kernels.
+pub(crate) const MAX_PANELS: usize = 3;
+/// Columns of the array of sums.
+pub(crate) const LDC: usize = MAX_PANELS * super::packed::PANEL;
+
+/// One step of the inner loop over taps.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tap {
+    /// Where the tap's rows begin, relative to the tile, in bytes of A.
+    pub a: isize,
+    /// Which of the pack's taps it multiplies.
+    pub b: usize,
+}
+
+/// The arguments of a micro-kernel. Pointers are in bytes: the element is the kernel's.
+pub(crate) struct Args<'a> {
+    /// The first row of each tile; the second is not read if `rows[1]` is 0.
+    pub a: [*const u8; 2],
+    /// Rows of each tile, 1..=16 and 0..=16.
+    pub rows: [usize; 2],
+    /// Bytes from row to row.
+    pub a_stride: usize,
+    /// The taps to add up.
+    pub taps: &'a [Tap],
+    /// Taps that the pack has.
+    pub pack_taps: usize,
+    /// Rows of a tap's matrix. For bf16, A must be readable, and finite, up to the next multiple of 32.
+    pub k: usize,
+    /// The first panel.
+    pub b: *const u8,
+    /// Bytes from panel to panel.
+    pub panel_stride: usize,
+    /// Panels, 1..=[`Micro::panels`].
+    pub panels: usize,
+    /// `[32][LDC]`.
+    pub sums: *mut f32,
+    /// Add to the sums instead of replacing them.
+    pub accumulate: bool,
+}
+
+/// A family of micro-kernels for one element and instruction set.
+#[derive(Clone, Copy)]
+pub(crate) struct Micro {
+    /// Panels of a full group.
+    pub panels: usize,
+    /// Computes `sums (+)= Σ A·B`.
+    pub run: unsafe fn(&Args<'_>),
+    /// Called on each thread before and after a series of runs.
+    pub begin: fn(),
+    pub end: fn(),
+}
+
+fn nothing() {}
+
+impl Micro {
+    /// The micro-kernels for `isa`, which must be available.
+    pub(crate) fn of(isa: Isa, precision: Precision) -> Micro {
+        let plain = |panels, run| Micro { panels, run, begin: nothing, end: nothing };
+        match (isa, precision) {
+            #[cfg(target_arch = "x86_64")]
+            (Isa::Amx, Precision::Bf16) => Micro { panels: 2, run: amx::run, begin: amx::begin, end: amx::end },
+            #[cfg(target_arch = "x86_64")]
+            (Isa::Avx512Bf16, Precision::Bf16) => plain(3, avx512::run_bf16),
+            #[cfg(target_arch = "x86_64")]
+            (Isa::Avx512, Precision::Bf16) => plain(2, avx512::run_widened),
+            #[cfg(target_arch = "x86_64")]
+            (Isa::Avx512 | Isa::Avx512Bf16 | Isa::Amx, Precision::F32) => plain(3, avx512::run_f32),
+            #[cfg(target_arch = "x86_64")]
+            (Isa::Avx2, Precision::F32) => plain(1, avx2::run_f32),
+            #[cfg(target_arch = "x86_64")]
+            (Isa::Avx2, Precision::Bf16) => plain(1, avx2::run_bf16),
+            (_, Precision::F32) => plain(1, scalar::run_f32),
+            (_, Precision::Bf16) => plain(1, scalar::run_bf16),
+        }
+    }
+}
+
+/// Calls `$body` with `$rows` a constant equal to `$value`, 1..=8.
+macro_rules! with_rows {
+    ($value:expr, $rows:ident => $body:expr) => {
+        match $value {
+            1 => {
+                const $rows: usize = 1;
+                $body
+            }
+            2 => {
+                const $rows: usize = 2;
+                $body
+            }
+            3 => {
+                const $rows: usize = 3;
+                $body
+            }
+            4 => {
+                const $rows: usize = 4;
+                $body
+            }
+            5 => {
+                const $rows: usize = 5;
+                $body
+            }
+            6 => {
+                const $rows: usize = 6;
+                $body
+            }
+            7 => {
+                const $rows: usize = 7;
+                $body
+            }
+            _ => {
+                const $rows: usize = 8;
+                $body
+            }
+        }
+    };
+}
+pub(crate) use with_rows;
+
+impl Args<'_> {
+    /// Cuts the tiles into runs of at most `most` rows: calls `visit(first row of A, rows, sums)`.
+    ///
+    /// # Safety
+    /// The pointers must be as described at the fields.
+    #[inline(always)]
+    unsafe fn strips(&self, most: usize, mut visit: impl FnMut(*const u8, usize, *mut f32)) {
+        for half in 0..2 {
+            let mut row = 0;
+            while row < self.rows[half] {
+                let rows = most.min(self.rows[half] - row);
+                // SAFETY: inside the tile and inside the sums.
+                let (a, sums) =
+                    unsafe { (self.a[half].add(row * self.a_stride), self.sums.add((half * TILE + row) * LDC)) };
+                visit(a, rows, sums);
+                row += rows;
+            }
+        }
+    }
+}
