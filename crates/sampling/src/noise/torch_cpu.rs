@@ -2,11 +2,13 @@
 //! bit for bit on every machine.
 //!
 //! From 16 values on, torch fills with 24-bit uniforms and turns each sixteen into normals (Box and Muller 1958), the last
-//! sixteen from new uniforms where the length is no multiple. Below 16 it draws pairs in f64 and keeps the second.
+//! sixteen from new uniforms where the length is no multiple. Below 16 it draws pairs in f64 and keeps the second. In half
+//! precision it makes sixteen normals at a time in f32 and rounds them (torch 2.15; older ones drew uniforms of fewer bits,
+//! so that their half-precision pictures are others).
 
 use super::mt19937::Mt19937;
 
-/// The element type that torch would draw in: it decides how many bits a uniform has and where values are rounded.
+/// The element type that torch would draw in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum DrawType {
     /// `torch.float32`.
@@ -39,25 +41,23 @@ impl TorchCpu {
             }
             return;
         }
-        for value in out.iter_mut() {
-            *value = self.uniform(draw_type);
+        let (whole, tail) = (out.len() / 16 * 16, out.len() - 16);
+        let filled = if draw_type == DrawType::F32 { out.len() } else { whole };
+        self.uniform(&mut out[..filled]);
+        out[..whole].chunks_exact_mut(16).for_each(transform);
+        if whole < out.len() {
+            self.uniform(&mut out[tail..]);
+            transform(&mut out[tail..]);
         }
-        for sixteen in out.chunks_exact_mut(16) {
-            transform(draw_type, sixteen);
-        }
-        if !out.len().is_multiple_of(16) {
-            let start = out.len() - 16;
-            let tail = &mut out[start..];
-            for value in tail.iter_mut() {
-                *value = self.uniform(draw_type);
-            }
-            transform(draw_type, tail);
+        for value in out {
+            *value = draw_type.round(*value);
         }
     }
 
-    fn uniform(&mut self, draw_type: DrawType) -> f32 {
-        let digits = draw_type.digits();
-        (self.bits.next_u32() & ((1 << digits) - 1)) as f32 / (1u32 << digits) as f32
+    fn uniform(&mut self, out: &mut [f32]) {
+        for value in out {
+            *value = (self.bits.next_u32() & 0xff_ffff) as f32 / 16_777_216.0;
+        }
     }
 
     fn normal_f64(&mut self) -> f64 {
@@ -74,15 +74,6 @@ impl TorchCpu {
 }
 
 impl DrawType {
-    /// Significant bits of the type.
-    fn digits(self) -> u32 {
-        match self {
-            DrawType::F32 => 24,
-            DrawType::F16 => 11,
-            DrawType::Bf16 => 8,
-        }
-    }
-
     /// The nearest value of the type, ties to even. Normal draws stay within 6 in these widths: nothing overflows.
     fn round(self, value: f32) -> f32 {
         let digits = match self {
@@ -91,7 +82,8 @@ impl DrawType {
                 let ulp = 2f32.powi(-24);
                 return (value / ulp).round_ties_even() * ulp;
             }
-            _ => self.digits(),
+            DrawType::F16 => 11,
+            DrawType::Bf16 => 8,
         };
         let dropped = 24 - digits;
         let bits = value.to_bits();
@@ -101,16 +93,13 @@ impl DrawType {
 }
 
 /// Turns sixteen uniforms into normals: the first eight are radii, the last eight angles.
-fn transform(draw_type: DrawType, d: &mut [f32]) {
-    let round = |v: f32| draw_type.round(v);
+fn transform(d: &mut [f32]) {
     for j in 0..8 {
-        let u1 = round(1.0 - d[j]);
-        let u2 = d[j + 8];
-        let log = round(libm::log(f64::from(u1)) as f32);
-        let radius = round(round(-2.0 * log).sqrt());
-        let theta = round(std::f32::consts::TAU * u2);
-        d[j] = round(radius * round(libm::cos(f64::from(theta)) as f32));
-        d[j + 8] = round(radius * round(libm::sin(f64::from(theta)) as f32));
+        let u1 = f64::from(1.0 - d[j]);
+        let theta = f64::from(std::f32::consts::TAU * d[j + 8]);
+        let radius = (-2.0 * libm::log(u1)).sqrt();
+        d[j] = (radius * libm::cos(theta)) as f32;
+        d[j + 8] = (radius * libm::sin(theta)) as f32;
     }
 }
 

@@ -24,9 +24,16 @@ impl SigmaSchedule for Linspace {
         let timesteps = match options.manner {
             // One step is the lowest timestep in diffusers, where the list is made upwards; the highest is what works.
             SpacingManner::Euler => linspace(high, 0.0, steps).collect(),
-            SpacingManner::Ddim => linspace(high, 0.0, steps).map(f64::round_ties_even).collect(),
-            SpacingManner::Multistep => linspace(high, 0.0, steps + 1).take(steps).map(f64::round_ties_even).collect(),
+            SpacingManner::Ddim if steps == 1 => vec![high],
+            SpacingManner::Ddim => whole(high, steps - 1).chain([0.0]).collect(),
+            SpacingManner::Multistep => whole(high, steps).collect(),
         };
         Ok(Levels::at_timesteps(noise, timesteps, options))
     }
+}
+
+/// `n` whole timesteps down from `high`, whose next would be 0. The product is numpy's, for ties decide a timestep.
+fn whole(high: f64, n: usize) -> impl Iterator<Item = f64> {
+    let stride = high / n as f64;
+    (1..=n).rev().map(move |i| (i as f64 * stride).round_ties_even())
 }

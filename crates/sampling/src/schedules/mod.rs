@@ -183,6 +183,7 @@ impl Levels {
 
     /// Levels at timesteps, told to the network as they are.
     pub(crate) fn at_timesteps(noise: &TrainingNoise, mut timesteps: Vec<f64>, options: &ScheduleOptions) -> Self {
+        timesteps.dedup();
         let sigmas = timesteps.iter().map(|t| noise.sigma_at_linear(*t)).collect();
         let levels = Self::ending(sigmas, options.last_sigma(noise));
         timesteps.truncate(levels.steps());
