@@ -34,5 +34,6 @@ mod weights;
 
 pub use error::WeightsError;
 pub use formats::{FORMATS, Format};
+pub use safetensors::TensorToWrite;
 pub use storage_type::{STORAGE_TYPES, StorageType};
 pub use weights::{TensorInfo, Weights};

@@ -1,0 +1,31 @@
+//! `cargo xtask bench` and `cargo xtask conformance`: long comparisons with other software, kept in scripts.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::Outcome;
+use crate::process::run as execute;
+use crate::tree::root;
+
+/// Speed ratios; the script installs or finds its peers as its own help says.
+pub(crate) fn bench(arguments: &[String]) -> Outcome {
+    script("bench/run.sh", arguments, "bench/peers/ says which programs it compares with and how to install them")
+}
+
+/// Full-size models made by diffusers, compared block by block.
+pub(crate) fn conformance(arguments: &[String]) -> Outcome {
+    script(
+        "reference/conformance/run.sh",
+        arguments,
+        "it needs Python with torch, diffusers, transformers and safetensors, some 16 GB of memory and 30 GB of disk",
+    )
+}
+
+fn script(path: &str, arguments: &[String], needs: &str) -> Outcome {
+    let full = root().join(path);
+    if !Path::new(&full).is_file() {
+        return Err(format!("{path} is not there; {needs}"));
+    }
+    execute(Command::new("bash").arg(full).args(arguments).current_dir(root()))
+        .map_err(|error| format!("{error}; {needs}"))
+}
