@@ -36,7 +36,7 @@ const CASES: &[Case] = &[
     case!("reciprocal", &[&[3, 5]], &[], POSITIVE, |x, _| x[0].reciprocal()),
     case!("exp", &[&[3, 5]], &[], ANY, |x, _| x[0].exp()),
     case!("ln", &[&[3, 5]], &[], POSITIVE, |x, _| x[0].ln()),
-    case!("abs", &[&[3, 5]], &[], POSITIVE, |x, _| x[0].mul(&signs(5)?)?.abs()),
+    case!("abs", &[&[3, 5]], &[], POSITIVE, |x, _| x[0].mul(&signs(&x[0])?)?.abs()),
     case!("sin", &[&[3, 5]], &[], ANY, |x, _| x[0].sin()),
     case!("cos", &[&[3, 5]], &[], ANY, |x, _| x[0].cos()),
     case!("powf", &[&[3, 5]], &[], POSITIVE, |x, _| x[0].powf(2.5)),
@@ -47,8 +47,8 @@ const CASES: &[Case] = &[
     case!("gelu", &[&[3, 5]], &[], ANY, |x, _| x[0].gelu()),
     case!("gelu_tanh", &[&[3, 5]], &[], ANY, |x, _| x[0].gelu_tanh()),
     case!("quick_gelu", &[&[3, 5]], &[], ANY, |x, _| x[0].quick_gelu()),
-    case!("relu", &[&[3, 5]], &[], POSITIVE, |x, _| x[0].mul(&signs(5)?)?.relu()),
-    case!("leaky_relu", &[&[3, 5]], &[], POSITIVE, |x, _| x[0].mul(&signs(5)?)?.leaky_relu(0.2)),
+    case!("relu", &[&[3, 5]], &[], POSITIVE, |x, _| x[0].mul(&signs(&x[0])?)?.relu()),
+    case!("leaky_relu", &[&[3, 5]], &[], POSITIVE, |x, _| x[0].mul(&signs(&x[0])?)?.leaky_relu(0.2)),
     case!("clamp", &[&[3, 5]], &[], POSITIVE, |x, _| x[0].clamp(0.0, 3.0)),
     case!("geglu", &[&[2, 3, 10]], &[], ANY, |x, _| x[0].geglu()),
     case!("add", &[&[2, 3, 5], &[2, 3, 5]], &[], ANY, |x, _| x[0].add(&x[1])),
@@ -57,15 +57,15 @@ const CASES: &[Case] = &[
     case!("mul", &[&[3, 7], &[3, 7]], &[], ANY, |x, _| x[0].mul(&x[1])),
     case!("mul broadcast", &[&[2, 1, 5], &[3, 1]], &[], ANY, |x, _| x[0].mul(&x[1])),
     case!("div broadcast", &[&[2, 3, 5], &[1, 5]], &[], POSITIVE, |x, _| x[0].div(&x[1])),
-    case!("maximum", &[&[3, 5], &[5]], &[], ANY, |x, _| x[0].maximum(&x[1])),
-    case!("minimum", &[&[3, 5], &[3, 1]], &[], ANY, |x, _| x[0].minimum(&x[1])),
+    case!("maximum", &[&[3, 5], &[5]], &[], POSITIVE, |x, _| x[0].maximum(&x[1].mul(&signs(&x[0])?)?.mul_scalar(5.0)?)),
+    case!("minimum", &[&[3, 5], &[3, 1]], &[], POSITIVE, |x, _| x[0].mul(&signs(&x[0])?)?.mul_scalar(5.0)?.minimum(&x[1])),
     case!("twice used", &[&[3, 5]], &[], ANY, |x, _| x[0].mul(&x[0])?.add(&x[0])?.add(&x[0].exp()?)),
     case!("sum", &[&[2, 3, 5]], &[], ANY, |x, _| x[0].sum(&[0, 2], false)),
     case!("sum keepdim", &[&[2, 3, 5]], &[], ANY, |x, _| x[0].sum(&[1], true)),
     case!("mean", &[&[2, 3, 5]], &[], ANY, |x, _| x[0].mean(&[1, 2], false)),
     case!("sum_all", &[&[2, 3, 5]], &[], ANY, |x, _| x[0].sum_all()),
     case!("mean_all", &[&[2, 3, 5]], &[], ANY, |x, _| x[0].mean_all()),
-    case!("max", &[&[2, 3, 5]], &[], ANY, |x, _| x[0].mul_scalar(9.0)?.max(1)),
+    case!("max", &[&[2, 3, 5]], &[], ANY, |x, _| spread(&x[0])?.max(1)),
     case!("softmax", &[&[3, 7]], &[], ANY, |x, _| x[0].softmax_last()),
     case!("log_softmax", &[&[2, 2, 7]], &[], ANY, |x, _| x[0].log_softmax_last()),
     case!("cross_entropy", &[&[4, 5]], &[], ANY, |x, _| x[0].cross_entropy(&[4, 0, 2, 2])),
@@ -152,15 +152,23 @@ const CASES: &[Case] = &[
     case!("pixel_shuffle", &[&[1, 2, 3, 8]], &[], ANY, |x, _| x[0].pixel_shuffle(2)?.square()),
     case!("pixel_unshuffle", &[&[1, 4, 6, 2]], &[], ANY, |x, _| x[0].pixel_unshuffle(2)?.square()),
     case!("avg_pool", &[&[2, 5, 4, 2]], &[], ANY, |x, _| x[0].avg_pool2d([3, 2], [2, 2], [1, 1])?.square()),
-    case!("max_pool", &[&[2, 5, 4, 2]], &[], ANY, |x, _| x[0].mul_scalar(9.0)?.max_pool2d([3, 2], [2, 2], [1, 0])),
+    case!("max_pool", &[&[2, 5, 4, 2]], &[], ANY, |x, _| spread(&x[0])?.max_pool2d([3, 2], [2, 2], [1, 0])),
     case!("pad zero", &[&[1, 3, 4, 2]], &[], ANY, |x, _| x[0].pad2d([1, 0, 2, 1], PadMode::Constant(0.5))?.square()),
     case!("pad reflect", &[&[2, 3, 4, 1]], &[], ANY, |x, _| x[0].pad2d([2, 1, 0, 3], PadMode::Reflect)?.square()),
     case!("pad replicate", &[&[2, 3, 2, 1]], &[], ANY, |x, _| x[0].pad2d([2, 1, 0, 3], PadMode::Replicate)?.square()),
 ];
 
-/// `1, -1, 1, …`
-fn signs(n: usize) -> Result<Tensor> {
-    Tensor::from_vec((0..n).map(|i| if i % 2 == 0 { 1.0 } else { -1.0 }).collect(), &[n])
+/// `1, -1, 1, …` along the last dimension of `x`: moves values to both sides of a kink, never near it.
+fn signs(x: &Tensor) -> Result<Tensor> {
+    let n = x.dim(x.rank() - 1);
+    Tensor::from_vec((0..n).map(|i| if i % 2 == 0 { 1.0 } else { -1.0 }).collect(), &[n])?.cast(x.dtype())
+}
+
+/// `x` plus whole numbers in scrambled order, so that no two values come near each other.
+fn spread(x: &Tensor) -> Result<Tensor> {
+    let n = x.numel();
+    let order = Tensor::from_vec((0..n).map(|i| (i * 17 % n) as f32).collect(), x.shape())?.cast(x.dtype())?;
+    x.mul_scalar(0.25)?.add(&order)
 }
 
 fn draw(shape: &[usize], range: (f32, f32), rng: &mut Rng) -> Tensor {
