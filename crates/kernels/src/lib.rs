@@ -8,6 +8,7 @@
 
 pub mod alloc;
 pub mod attention;
+pub mod ceilings;
 pub mod conv;
 pub mod element;
 pub mod elementwise;

@@ -184,6 +184,20 @@ pub fn parallel_for(tasks: usize, task: &(dyn Fn(usize) + Sync)) {
     }
 }
 
+/// Runs `task(index, chunk)` on each run of `size` elements of `values` (the last may be shorter), in parallel.
+///
+/// # Panics
+/// If `size` is 0 while there are elements, or a task panics.
+pub fn parallel_for_chunks<T: Send>(values: &mut [T], size: usize, task: &(dyn Fn(usize, &mut [T]) + Sync)) {
+    let len = values.len();
+    let values = Shared::new(values);
+    parallel_for(len.div_ceil(size.max(1)), &|index| {
+        let start = index * size;
+        // SAFETY: each task has its own run.
+        task(index, unsafe { values.range(start, size.min(len - start)) });
+    });
+}
+
 /// A mutable slice whose disjoint parts are written by different tasks.
 pub struct Shared<'a, T> {
     pointer: *mut T,

@@ -3,8 +3,10 @@
 //! Weights come as `[c_out, c_in / groups, kh, kw]` and are packed once ([`PackedConv`]). Activations decide the
 //! arithmetic as in [`crate::gemm`].
 
+mod grad_weight;
 mod packed;
-pub(crate) mod scalar;
+#[cfg(test)]
+mod scalar;
 mod shape;
 mod walk;
 
@@ -59,7 +61,7 @@ pub fn conv2d_grad_weight<E: Element>(x: &[E], dy: &[E], shape: &Conv2dShape, dw
     assert_eq!(x.len(), shape.input_len(), "conv2d_grad_weight: x does not fit {shape:?}");
     assert_eq!(dy.len(), shape.output_len(), "conv2d_grad_weight: dy does not fit {shape:?}");
     assert_eq!(dw.len(), shape.weight_len(), "conv2d_grad_weight: dw does not fit {shape:?}");
-    scalar::conv2d_grad_weight(x, dy, shape, dw, accumulate);
+    grad_weight::grad_weight(x, dy, shape, dw, accumulate);
 }
 
 /// The transposed convolution: the gradient of the matching forward convolution as a layer of its own.

@@ -2,7 +2,6 @@
 
 use super::Conv2dShape;
 use crate::element::Element;
-#[cfg(test)]
 use crate::gemm::Epilogue;
 
 /// Calls `visit(output pixel, input pixel, tap)` for every tap of every output pixel that lies inside the input.
@@ -37,7 +36,6 @@ fn each_pair(shape: &Conv2dShape, mut visit: impl FnMut(usize, usize, usize)) {
     }
 }
 
-#[cfg(test)]
 pub(crate) fn conv2d<E: Element>(x: &[E], shape: &Conv2dShape, w: &[f32], out: &mut [E], epilogue: &Epilogue<'_, E>) {
     let mut sums = vec![0f64; shape.output_len()];
     each_tap(shape, |to, from, tap| {
@@ -47,7 +45,6 @@ pub(crate) fn conv2d<E: Element>(x: &[E], shape: &Conv2dShape, w: &[f32], out: &
     finish(&sums, shape.c_out, out, epilogue);
 }
 
-#[cfg(test)]
 pub(crate) fn conv_transpose2d<E: Element>(
     x: &[E],
     shape: &Conv2dShape,
@@ -74,7 +71,6 @@ pub(crate) fn conv2d_grad_weight<E: Element>(x: &[E], dy: &[E], shape: &Conv2dSh
     }
 }
 
-#[cfg(test)]
 fn finish<E: Element>(sums: &[f64], n: usize, out: &mut [E], epilogue: &Epilogue<'_, E>) {
     for (row, (sums, out)) in sums.chunks_exact(n.max(1)).zip(out.chunks_exact_mut(n.max(1))).enumerate() {
         epilogue.finish_row(row, sums, out);

@@ -89,7 +89,7 @@ const CACHED_A: usize = 512 << 10;
 const TASK: usize = 4 << 20;
 
 /// How panels are cut into groups of at most `most`, as even as possible: a lone last panel would waste registers.
-fn groups(panels: usize, most: usize) -> Vec<(usize, usize)> {
+pub(crate) fn groups(panels: usize, most: usize) -> Vec<(usize, usize)> {
     let count = panels.div_ceil(most);
     (0..count)
         .map(|g| {

@@ -11,7 +11,10 @@ mod lanes;
 pub(crate) mod micro;
 mod operand;
 pub(crate) mod packed;
+pub(crate) mod reduce;
+#[cfg(test)]
 pub(crate) mod scalar;
+pub(crate) mod transpose;
 
 pub use epilogue::{Activation, Epilogue};
 pub use packed::{PackedB, Precision};
@@ -72,7 +75,12 @@ pub fn gemm_at_b<E: Element>(a: &[E], dy: &[E], m: usize, k: usize, n: usize, ou
     check_rows("a", a.len(), m, k, k);
     check_rows("dy", dy.len(), m, n, n);
     check_rows("out", out.len(), k, n, n);
-    scalar::gemm_at_b(a, dy, m, k, n, out, accumulate);
+    let rows = reduce::Rows { a, dy, m, k, n, per_chunk: reduce::pixels_per_chunk::<E>(k, n) };
+    reduce::reduce(&rows, |_, row, column, sums| {
+        for (out, sum) in out[row * n + column..].iter_mut().zip(sums) {
+            *out = if accumulate { *out + sum } else { *sum };
+        }
+    });
 }
 
 /// The product of two activations, for each of `batch` pairs: `out[m, n] = a·b`.
@@ -105,11 +113,11 @@ pub fn matmul<E: Element>(
         let (a, b) = (&a[index * m * k..(index + 1) * m * k], &b[index * k * n..(index + 1) * k * n]);
         // SAFETY: each product has its own part of the output.
         let out = unsafe { out.range(index * m * n, m * n) };
-        let strides = if b_trans { [0, 1, k] } else { [0, n, 1] };
-        let b = PackedB::pack_once(b, 1, k, n, strides, Precision::of::<E>());
+        let strides = if b_trans { [1, k] } else { [n, 1] };
+        let b = PackedB::pack_once(b, k, n, strides, Precision::of::<E>());
         if a_trans {
             let mut turned = PooledBuf::<E>::dirty(m * k);
-            transpose(a, k, m, &mut turned, k);
+            transpose::transpose(a, m, k, m, &mut turned, k);
             gemm(&turned, k, m, &b, out, n, &Epilogue::default());
         } else {
             gemm(a, k, m, &b, out, n, &Epilogue::default());
@@ -120,21 +128,6 @@ pub fn matmul<E: Element>(
     } else {
         parallel_for(batch, &one);
     }
-}
-
-/// `out[c, r] = src[r, c]` for a dense `src` of `rows` by `columns`, with `ldo` elements from row to row of `out`.
-fn transpose<E: Element>(src: &[E], rows: usize, columns: usize, out: &mut [E], ldo: usize) {
-    const SIDE: usize = 16;
-    let out = Shared::new(out);
-    parallel_for(columns.div_ceil(SIDE), &|task| {
-        for c in task * SIDE..columns.min((task + 1) * SIDE) {
-            // SAFETY: each row of the output is written by one task.
-            let out = unsafe { out.range(c * ldo, rows) };
-            for (r, out) in out.iter_mut().enumerate() {
-                *out = src[r * columns + c];
-            }
-        }
-    });
 }
 
 /// Checks that `len` elements hold `rows` rows of `width`, `stride` apart.

@@ -92,35 +92,51 @@ impl PackedB {
         precision: Precision,
     ) -> PackedB {
         let bytes = panel_len(taps, k, precision) * precision.bytes() * n.div_ceil(PANEL);
-        Self::fill(Storage::Kept(AlignedVec::zeroed(bytes)), src, [taps, k, n], strides, precision)
+        let starts: Vec<usize> = (0..taps).map(|tap| tap * strides[0]).collect();
+        Self::fill(Storage::Kept(AlignedVec::zeroed(bytes)), src, &starts, k, n, [strides[1], strides[2]], precision)
     }
 
-    /// [`PackedB::pack`] into pooled memory, for a matrix that is used once.
+    /// [`PackedB::pack`] of one tap into pooled memory, for a matrix that is used once.
     pub(crate) fn pack_once<S: Element>(
         src: &[S],
-        taps: usize,
         k: usize,
         n: usize,
-        strides: [usize; 3],
+        strides: [usize; 2],
         precision: Precision,
     ) -> PackedB {
-        let bytes = panel_len(taps, k, precision) * precision.bytes() * n.div_ceil(PANEL);
-        Self::fill(Storage::Pooled(PooledBuf::dirty(bytes)), src, [taps, k, n], strides, precision)
+        let bytes = panel_len(1, k, precision) * precision.bytes() * n.div_ceil(PANEL);
+        Self::fill(Storage::Pooled(PooledBuf::dirty(bytes)), src, &[0], k, n, strides, precision)
+    }
+
+    /// Packs runs of `k` rows that begin at `starts` as taps, into pooled memory; rows of `n` lie `stride` apart.
+    pub(crate) fn pack_rows<S: Element>(
+        src: &[S],
+        starts: &[usize],
+        k: usize,
+        n: usize,
+        stride: usize,
+        precision: Precision,
+    ) -> PackedB {
+        let bytes = panel_len(starts.len(), k, precision) * precision.bytes() * n.div_ceil(PANEL);
+        Self::fill(Storage::Pooled(PooledBuf::dirty(bytes)), src, starts, k, n, [stride, 1], precision)
     }
 
     fn fill<S: Element>(
         mut data: Storage,
         src: &[S],
-        [taps, k, n]: [usize; 3],
-        strides: [usize; 3],
+        starts: &[usize],
+        k: usize,
+        n: usize,
+        strides: [usize; 2],
         precision: Precision,
     ) -> PackedB {
-        if taps > 0 && k > 0 && n > 0 {
-            let last = (taps - 1) * strides[0] + (k - 1) * strides[1] + (n - 1) * strides[2];
+        let taps = starts.len();
+        if let Some(start) = starts.iter().max().filter(|_| k > 0 && n > 0) {
+            let last = start + (k - 1) * strides[0] + (n - 1) * strides[1];
             assert!(last < src.len(), "pack: {} elements, {} needed", src.len(), last + 1);
         }
         let panel_bytes = panel_len(taps, k, precision) * precision.bytes();
-        let source = Source { src, taps, k, n, strides };
+        let source = Source { src, starts, k, n, strides };
         let out = Shared::new(data.bytes_mut());
         // Panels per task: enough to make a task worth its start.
         let batch = 65_536usize.div_ceil(panel_bytes.max(1)).max(1);
@@ -210,10 +226,12 @@ unsafe fn cast<T: Plain>(bytes: &mut [u8]) -> &mut [T] {
 
 struct Source<'a, S> {
     src: &'a [S],
-    taps: usize,
+    /// Where each tap begins.
+    starts: &'a [usize],
     k: usize,
     n: usize,
-    strides: [usize; 3],
+    /// From row to row, and from column to column.
+    strides: [usize; 2],
 }
 
 impl<S: Element> Source<'_, S> {
@@ -223,8 +241,8 @@ impl<S: Element> Source<'_, S> {
         let mut lanes = [S::ZERO; PANEL];
         if row < self.k {
             let columns = PANEL.min(self.n - panel * PANEL);
-            let [t, k, n] = self.strides;
-            let start = tap * t + row * k + panel * PANEL * n;
+            let [k, n] = self.strides;
+            let start = self.starts[tap] + row * k + panel * PANEL * n;
             if n == 1 && columns == PANEL {
                 lanes.copy_from_slice(&self.src[start..start + PANEL]);
             } else {
@@ -239,7 +257,7 @@ impl<S: Element> Source<'_, S> {
     fn fill_f32(&self, panel: usize, out: &mut [f32]) {
         let mut rows = out.as_chunks_mut::<PANEL>().0.iter_mut();
         for block in 0..self.k.div_ceil(BLOCK) {
-            for tap in 0..self.taps {
+            for tap in 0..self.starts.len() {
                 for row in block * BLOCK..self.k.min((block + 1) * BLOCK) {
                     if let Some(out) = rows.next() {
                         *out = self.lanes(tap, row, panel).map(S::to_f32);
@@ -253,7 +271,7 @@ impl<S: Element> Source<'_, S> {
         let bits = |value: S| u32::from(bf16::to_bits(Element::from_f32(value.to_f32())));
         let mut pairs = out.as_chunks_mut::<PANEL>().0.iter_mut();
         for block in 0..self.k.div_ceil(BLOCK) {
-            for tap in 0..self.taps {
+            for tap in 0..self.starts.len() {
                 for pair in 0..BLOCK / 2 {
                     let row = block * BLOCK + pair * 2;
                     let (even, odd) = (self.lanes(tap, row, panel), self.lanes(tap, row + 1, panel));

@@ -3,7 +3,6 @@
 use crate::element::Element;
 
 /// `sums[n] += row[k] · matrix[k, n]`.
-#[cfg(test)]
 pub(crate) fn row_times_matrix<E: Element>(row: &[E], matrix: &[f32], sums: &mut [f64]) {
     let n = sums.len();
     for (&value, weights) in row.iter().zip(matrix.chunks_exact(n.max(1))) {
@@ -39,7 +38,6 @@ pub(crate) fn gemm_at_b<E: Element>(
 }
 
 /// `out = a·b` for each of `batch` pairs, each factor possibly stored transposed.
-#[cfg(test)]
 pub(crate) fn matmul<E: Element>(
     a: &[E],
     a_trans: bool,
