@@ -11,8 +11,8 @@ pub enum NoisePath {
     Flow,
 }
 
-/// Where the logarithm of a flow's signal would be infinite, half steps are taken as if from here (as ComfyUI does).
-const FLOW_SIGMA_LIMIT: f64 = 0.9999;
+/// Where the logarithm of a flow's signal would be infinite, it is taken from here instead (as diffusers' UniPC does).
+const FLOW_SIGMA_LIMIT: f64 = 1.0 - 1e-6;
 
 impl NoisePath {
     /// Share of the picture at a noise level.
@@ -39,7 +39,11 @@ impl NoisePath {
 
     /// The noise level at a lambda; inverse of [`NoisePath::lambda`].
     pub fn sigma(self, lambda: f64) -> f64 {
-        let ratio = libm::exp(-lambda);
+        self.sigma_of_ratio(libm::exp(-lambda))
+    }
+
+    /// The noise level at which noise and picture stand in the ratio `sigma / alpha`.
+    pub fn sigma_of_ratio(self, ratio: f64) -> f64 {
         match self {
             NoisePath::VarianceExploding => ratio,
             NoisePath::Flow if ratio.is_infinite() => 1.0,

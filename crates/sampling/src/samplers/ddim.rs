@@ -3,7 +3,8 @@
 //! Written over `x / sqrt(abar)`, the state with variance exploding, DDIM without noise is Euler's step, and its noise
 //! `eta * sqrt((1-abar')/(1-abar)) * sqrt(1-abar/abar')` is Euler a's: one formula serves both.
 
-use super::euler_ancestral::step_ancestral;
+use super::euler_ancestral::step_split;
+use super::transition::posterior;
 use crate::error::SampleError;
 use crate::sampler::{Sampler, SamplerSpec, Step};
 
@@ -28,6 +29,7 @@ impl Sampler for Ddim {
 
     fn step(&self, step: &mut Step<'_>) -> Result<(), SampleError> {
         let x0 = step.denoise(step.sigma())?;
-        step_ancestral(step, &x0)
+        let split = posterior(step.path(), step.sigma(), step.next(), step.eta());
+        step_split(step, &x0, split)
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! The posterior's mean and variance are those of Euler a with all noise put back, whatever timesteps are left out.
 
-use super::euler_ancestral::step_ancestral;
+use super::euler_ancestral::step_split;
+use super::transition::posterior;
 use crate::error::SampleError;
 use crate::sampler::{Sampler, SamplerSpec, Step};
 
@@ -27,6 +28,7 @@ impl Sampler for Ddpm {
 
     fn step(&self, step: &mut Step<'_>) -> Result<(), SampleError> {
         let x0 = step.denoise(step.sigma())?;
-        step_ancestral(step, &x0)
+        let split = posterior(step.path(), step.sigma(), step.next(), step.eta());
+        step_split(step, &x0, split)
     }
 }

@@ -1,6 +1,6 @@
 //! DPM++ SDE: the two-stage stochastic form of DPM-Solver++ (Lu et al. 2022, arXiv 2211.01095) in k-diffusion.
 
-use super::transition::{ancestral, halfway, towards};
+use super::transition::{halfway, posterior, towards};
 use crate::error::SampleError;
 use crate::sampler::{Sampler, SamplerSpec, Step};
 use crate::vector::combine;
@@ -43,7 +43,7 @@ impl Sampler for DpmppSde {
 /// The state at `next` if the clean picture stayed `x0`, part of its noise being new.
 fn stochastic(step: &mut Step<'_>, x0: &[f32], next: f64) -> Result<Vec<f32>, SampleError> {
     let sigma = step.sigma();
-    let split = ancestral(step.path(), sigma, next, step.eta());
+    let split = posterior(step.path(), sigma, next, step.eta());
     let x = towards(step.path(), step.x(), x0, sigma, split.down);
     if split.up == 0.0 {
         return Ok(x);

@@ -1,6 +1,6 @@
 //! Euler's method that puts noise back after each step: the ancestral sampling of Ho et al. 2020, arXiv 2006.11239.
 
-use super::transition::{ancestral, towards};
+use super::transition::{Ancestral, ancestral, towards};
 use crate::error::SampleError;
 use crate::sampler::{Sampler, SamplerSpec, Step};
 use crate::vector::combine;
@@ -26,13 +26,13 @@ impl Sampler for EulerAncestral {
 
     fn step(&self, step: &mut Step<'_>) -> Result<(), SampleError> {
         let x0 = step.denoise(step.sigma())?;
-        step_ancestral(step, &x0)
+        let split = ancestral(step.path(), step.sigma(), step.next(), step.eta());
+        step_split(step, &x0, split)
     }
 }
 
-/// The rest of the step once the clean picture is known; DDIM and DDPM take the same one.
-pub(super) fn step_ancestral(step: &mut Step<'_>, x0: &[f32]) -> Result<(), SampleError> {
-    let split = ancestral(step.path(), step.sigma(), step.next(), step.eta());
+/// The rest of the step once the clean picture is known.
+pub(super) fn step_split(step: &mut Step<'_>, x0: &[f32], split: Ancestral) -> Result<(), SampleError> {
     let x = towards(step.path(), step.x(), x0, step.sigma(), split.down);
     step.set(combine(&[(split.scale, &x)]));
     step.add_noise(split.up)

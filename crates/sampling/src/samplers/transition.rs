@@ -21,25 +21,28 @@ pub(super) struct Ancestral {
     pub(super) up: f64,
 }
 
-/// Splits the step from `sigma` to `next`. Variance exploding: Ho et al. 2020, with eta as in DDIM (Song et al. 2020,
-/// arXiv 2010.02502, equation 16). Flow: going down by `1 + eta (next/sigma - 1)` further, the noise restoring the level,
-/// as ComfyUI does.
-pub(super) fn ancestral(path: NoisePath, sigma: f64, next: f64, eta: f64) -> Ancestral {
+/// Splits the step from `sigma` to `next` as the posterior of the noising does (Ho et al. 2020, equation 7), with eta as in
+/// DDIM (Song et al. 2020, arXiv 2010.02502, equation 16). It holds on any path over the ratio of noise to picture.
+pub(super) fn posterior(path: NoisePath, sigma: f64, next: f64, eta: f64) -> Ancestral {
     if eta == 0.0 || next == 0.0 {
         return Ancestral { down: next, scale: 1.0, up: 0.0 };
     }
-    match path {
-        NoisePath::VarianceExploding => {
-            let full = next * ((sigma * sigma - next * next).max(0.0)).sqrt() / sigma;
-            let up = next.min(eta * full);
-            Ancestral { down: (next * next - up * up).sqrt(), scale: 1.0, up }
-        }
-        NoisePath::Flow => {
-            let down = (next * (1.0 + (next / sigma - 1.0) * eta)).max(0.0);
-            let scale = (1.0 - next) / (1.0 - down);
-            Ancestral { down, scale, up: (next * next - (down * scale).powi(2)).max(0.0).sqrt() }
-        }
+    let ratio = next / path.alpha(next);
+    let share = ratio * path.alpha(sigma) / sigma;
+    let up = ratio.min(eta * ratio * (1.0 - share * share).max(0.0).sqrt());
+    let down = path.sigma_of_ratio((ratio * ratio - up * up).sqrt());
+    Ancestral { down, scale: path.alpha(next) / path.alpha(down), up: up * path.alpha(next) }
+}
+
+/// Splits the step from `sigma` to `next` for ancestral samplers: the posterior, but on a flow going down further by the
+/// factor `1 + eta (next/sigma - 1)` and restoring the level with noise, as ComfyUI does.
+pub(super) fn ancestral(path: NoisePath, sigma: f64, next: f64, eta: f64) -> Ancestral {
+    if path == NoisePath::VarianceExploding || eta == 0.0 || next == 0.0 {
+        return posterior(path, sigma, next, eta);
     }
+    let down = (next * (1.0 + (next / sigma - 1.0) * eta)).max(0.0);
+    let scale = path.alpha(next) / path.alpha(down);
+    Ancestral { down, scale, up: (next * next - (down * scale).powi(2)).max(0.0).sqrt() }
 }
 
 /// Goes up from `sigma` to `next` with fresh noise: `(factor on the state, amount of noise)`.
