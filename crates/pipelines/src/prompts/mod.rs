@@ -10,12 +10,16 @@
 
 mod attention;
 mod chunks;
+mod comfy;
 mod emphasis;
+mod extra_networks;
 mod plan;
+mod schedule;
 
 pub use attention::{Segment, WeightedPrompt};
 pub use chunks::{Chunk, equalize};
 pub use emphasis::{EMPHASES, Emphasis};
+pub use extra_networks::{ExtraNetwork, ExtraNetworkKind};
 pub use plan::{Conjunction, Notice, PromptOptions, PromptPart, PromptPlan, PromptSpan, plan};
 
 /// The longest prompt that is read, in bytes.
@@ -73,6 +77,14 @@ pub enum PromptError {
     TooManyVariants {
         /// Sampling steps asked for.
         steps: usize,
+    },
+    /// More prompts joined by `AND` than a picture is made of.
+    #[error("{parts} prompts are joined by AND; at most {limit} are: each one is a whole evaluation at every step")]
+    TooManyParts {
+        /// Prompts found.
+        parts: usize,
+        /// The most there may be.
+        limit: usize,
     },
     /// No steps to plan for.
     #[error("a prompt is planned for at least 1 step and at most {limit}, not {steps}")]
