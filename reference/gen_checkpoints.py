@@ -8,7 +8,7 @@ Writes
   fixtures/reference/checkpoints/types.safetensors           every stored type, written by the reference implementation
   fixtures/reference/checkpoints/assets.json                 with --assets: per-tensor sums of the real files
   fixtures/corpus/{pickle,zip,safetensors,index}/            sound and hostile inputs of the fuzz tests
-Same versions give the same bytes.
+Same versions give the same bytes, but for the stream form, which names storages by memory address.
 """
 
 import argparse
@@ -31,6 +31,8 @@ ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "fixtures/reference/checkpoints"
 CORPUS = ROOT / "fixtures/corpus"
 VERSIONS = {"generator": "reference/gen_checkpoints.py", "torch": torch.__version__, "safetensors": safetensors.__version__, "numpy": numpy.__version__}
+# One note only: the order of several is not fixed.
+NOTE = {"made_with": json.dumps(VERSIONS)}
 
 
 def values():
@@ -70,7 +72,7 @@ class Inert:
 
 def expected(name, tensors):
     flat = {k: v.detach().contiguous().clone().to(torch.float64) for k, v in tensors.items()}
-    safetensors.torch.save_file(flat, OUT / f"torch_{name}.safetensors", metadata=VERSIONS)
+    safetensors.torch.save_file(flat, OUT / f"torch_{name}.safetensors", metadata=NOTE)
 
 
 def torch_files():
@@ -120,7 +122,7 @@ def all_types():
         tensors[name] = (signed if sign else numbers).to(dtype)
         wanted[f"{name}.float32"] = tensors[name].to(torch.float32, copy=True)
         wanted[f"{name}.bfloat16"] = tensors[name].to(torch.float32).to(torch.bfloat16).clone()
-    safetensors.torch.save_file(tensors | wanted, OUT / "types.safetensors", metadata=VERSIONS)
+    safetensors.torch.save_file(tensors | wanted, OUT / "types.safetensors", metadata=NOTE)
 
 
 def flatten(value, path=""):
@@ -244,6 +246,7 @@ def zip_corpus(programs):
     buffer = io.BytesIO()
     torch.save({"a": torch.arange(4.0), "b": torch.arange(3)}, buffer, _use_new_zipfile_serialization=False)
     write(CORPUS / "zip" / "sound_stream.pth", buffer.getvalue())
+    write(CORPUS / "zip" / "sound_zip64.pth", wide_zip(programs["sound_tensor"]))
     write(CORPUS / "zip" / "compressed.pth", torch_zip(programs["sound_tensor"], method=zipfile.ZIP_DEFLATED))
     write(CORPUS / "zip" / "cut.pth", sound[:-1])
     write(CORPUS / "zip" / "other_local_name.pth", sound.replace(b"archive/data/0", b"archive/data/1", 1))
@@ -251,6 +254,15 @@ def zip_corpus(programs):
     write(CORPUS / "zip" / "empty.pth", b"PK\5\6" + b"\0" * 18)
     write(CORPUS / "zip" / "no_pickle.pth", torch_zip(b"").replace(b"data.pkl", b"data.pk_"))
     write(CORPUS / "zip" / "small_storage.pth", torch_zip(programs["sound_tensor"], storages=(("0", b"\0" * 31),)))
+
+
+def wide_zip(program):
+    """As archives beyond 4 GiB are written: all sizes and offsets in ZIP64 fields."""
+    limit, zipfile.ZIP64_LIMIT = zipfile.ZIP64_LIMIT, 16
+    try:
+        return torch_zip(program)
+    finally:
+        zipfile.ZIP64_LIMIT = limit
 
 
 def overlapping(sound):

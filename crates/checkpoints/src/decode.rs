@@ -4,6 +4,9 @@ use half::{bf16, f16};
 
 use crate::StorageType::{self, *};
 
+/// Numbers converted at a time where a buffer between is needed.
+const BLOCK: usize = 1024;
+
 /// Decodes `bytes` (a whole number of little-endian elements of `dtype`) into `out` of the same count.
 pub(crate) fn to_f32(dtype: StorageType, bytes: &[u8], out: &mut [f32]) {
     fn each<const N: usize>(bytes: &[u8], out: &mut [f32], f: impl Fn([u8; N]) -> f32) {
@@ -38,7 +41,6 @@ pub(crate) fn to_bf16(dtype: StorageType, bytes: &[u8], out: &mut [bf16]) {
         }
         return;
     }
-    const BLOCK: usize = 1024;
     let mut block = [0f32; BLOCK];
     for (out, bytes) in out.chunks_mut(BLOCK).zip(bytes.chunks(BLOCK * dtype.size())) {
         let block = &mut block[..out.len()];
@@ -47,6 +49,21 @@ pub(crate) fn to_bf16(dtype: StorageType, bytes: &[u8], out: &mut [bf16]) {
             *out = bf16::from_f32(*value);
         }
     }
+}
+
+/// Index and value of the first NaN or infinity.
+pub(crate) fn first_non_finite(dtype: StorageType, bytes: &[u8]) -> Option<(usize, f32)> {
+    let mut block = [0f32; BLOCK];
+    for (i, bytes) in bytes.chunks(BLOCK * dtype.size()).enumerate() {
+        let block = &mut block[..bytes.len() / dtype.size()];
+        to_f32(dtype, bytes, block);
+        // Without an early end the test runs in vectors.
+        if block.iter().fold(true, |fine, v| fine & v.is_finite()) {
+            continue;
+        }
+        return block.iter().position(|v| !v.is_finite()).map(|at| (i * BLOCK + at, block[at]));
+    }
+    None
 }
 
 /// OCP 8-bit floating point E4M3: bias 7, `S.1111.111` is NaN, no infinities, largest 448.

@@ -74,6 +74,8 @@ pub enum WeightsError {
 pub(crate) const MEND_DOWNLOAD: &str = "Download or copy the file again, and compare its sha256 with the publisher's";
 /// Advice used where a file is sound for other programs but outside what this reader accepts.
 pub(crate) const MEND_RESAVE: &str = "Open it with the program that made it and save it again as safetensors";
+/// Advice used where numbers are not numbers.
+pub(crate) const MEND_NAN: &str = "The model was damaged in training or merging: use another version of it";
 
 impl WeightsError {
     pub(crate) fn io(path: &Path, action: &'static str, source: std::io::Error) -> Self {

@@ -89,3 +89,61 @@ fn fuzz_storage_bounds() {
         use_up(torch::parse_program(&format!("round {round}"), &program, &[("0", &storage)]));
     }
 }
+
+/// The hostile pickles of the corpus give a sentence; the sound ones give their tensor; nothing is ever called.
+#[test]
+fn pickles_of_the_corpus_are_told_apart() {
+    let folder = danqing_testing::fixture_path("corpus/pickle");
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        let program = std::fs::read(&path).unwrap();
+        let result = torch::parse_program(name, &program, &[("0", &[1; 32])]);
+        match (name, result) {
+            ("sound_tensor" | "sound_parameter", result) => {
+                let weights = result.unwrap();
+                assert_eq!(weights.info("w").unwrap().shape, [2, 4], "{name}");
+                assert!(weights.unknown_globals().is_empty(), "{:?}", weights.unknown_globals());
+            }
+            // These hold a NumPy array, which is a tensor.
+            (name, result) if name.starts_with("sound_protocol") => {
+                let weights = result.unwrap_or_else(|e| panic!("{name}: {e}"));
+                assert_eq!(weights.read_f32("n").unwrap(), [0.0, 1.0, 2.0], "{name}");
+            }
+            (name, result) => assert!(result.is_err(), "{name} was accepted"),
+        }
+    }
+}
+
+#[test]
+fn refusals_of_hostile_pickles_name_their_reason() {
+    let message = |name: &str| {
+        let path = danqing_testing::fixture_path("corpus/pickle").join(name).with_extension("pkl");
+        let program = std::fs::read(path).unwrap();
+        torch::parse_program(name, &program, &[("0", &[1; 32])]).unwrap_err().to_string()
+    };
+    for (name, part) in [
+        ("os_system", "no tensor in it"),
+        ("eval_in_state", "no tensor in it"),
+        ("doubling_dictionary", "no tensor in it"),
+        ("self_dictionary", "no tensor in it"),
+        ("huge_binunicode", "ends 4294967294 bytes early"),
+        ("deep_marks", "nested deeper than 1000"),
+        ("negative_shape", "broken or negative"),
+        ("negative_offset", "offset is negative"),
+        ("huge_shape", "reaches outside"),
+        ("huge_expanded", "seen through 32 stored ones"),
+        ("huge_stride", "reaches outside"),
+        ("out_of_bounds", "reaches outside"),
+        ("too_few_elements", "reaches outside"),
+        ("too_many_elements", "too few"),
+        ("unknown_storage", "torch.SecretStorage is not known"),
+        ("quantised", "torch._utils._rebuild_qtensor"),
+        ("parameter_of_itself", "no tensor"),
+        ("extension", "registry number"),
+        ("no_stop", "ends 1 bytes early"),
+    ] {
+        let message = message(name);
+        assert!(message.contains(part), "{name}: {message}");
+    }
+}

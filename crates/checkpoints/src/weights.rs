@@ -8,7 +8,7 @@ use std::sync::Arc;
 use half::bf16;
 
 use crate::blob::Blob;
-use crate::error::{MEND_DOWNLOAD, MEND_RESAVE};
+use crate::error::{MEND_DOWNLOAD, MEND_NAN, MEND_RESAVE};
 use crate::{StorageType, WeightsError, decode};
 
 /// Stored type and shape of one tensor.
@@ -76,6 +76,14 @@ impl Weights {
     /// When the file cannot be read, is of a format that is not read, or is not sound in every point of its format.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, WeightsError> {
         crate::formats::open(path.as_ref())
+    }
+
+    /// As [`Weights::open`] of a folder, taking only the files of a variant such as `fp16`.
+    ///
+    /// # Errors
+    /// When the folder has no file of that variant, and as [`Weights::open`].
+    pub fn open_variant(folder: impl AsRef<Path>, variant: &str) -> Result<Self, WeightsError> {
+        crate::formats::open(&crate::folder::find(folder.as_ref(), Some(variant))?)
     }
 
     /// Opens a weight file that is part of the program itself (`include_bytes!`); nothing is copied.
@@ -296,6 +304,25 @@ impl Weights {
         self.check_count(name, entry, out.len())?;
         decode::to_bf16(entry.info.dtype, &self.bytes(name)?, out);
         Ok(())
+    }
+
+    /// Refuses a tensor with a NaN or an infinity in it: one such number turns every picture black.
+    ///
+    /// # Errors
+    /// When there is such a number, naming it, and as [`Weights::read_f32`].
+    pub fn check_finite(&self, name: &str) -> Result<(), WeightsError> {
+        let entry = self.entry(name)?;
+        let dtype = entry.info.dtype;
+        if !dtype.is_float() {
+            return Ok(());
+        }
+        match decode::first_non_finite(dtype, &self.bytes(name)?) {
+            None => Ok(()),
+            Some((index, value)) => {
+                let problem = format!("element {index} of {} is {value}", entry.info.numel());
+                Err(WeightsError::tensor(&self.source, name, problem, MEND_NAN))
+            }
+        }
     }
 
     /// The stored bytes of `name`, little-endian, row-major; copied only when the tensor is stored with gaps or transposed.

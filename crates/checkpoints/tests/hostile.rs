@@ -197,6 +197,34 @@ fn a_missing_name_suggests_the_nearest() {
 }
 
 #[test]
+fn numbers_that_are_none_are_named() {
+    let mut values = vec![0.5f32; 3000];
+    let weights = |values: &[f32]| {
+        Weights::from_parts("memory", vec![("a".to_owned(), vec![values.len()], values.to_vec())]).unwrap()
+    };
+    assert!(weights(&values).check_finite("a").is_ok());
+    values[2047] = f32::NAN;
+    values[2048] = f32::INFINITY;
+    let message = weights(&values).check_finite("a").unwrap_err().to_string();
+    assert!(message.contains("\"a\": element 2047 of 3000 is NaN"), "{message}");
+    assert!(weights(&values[2048..]).check_finite("a").unwrap_err().to_string().contains("element 0 of 952 is inf"));
+}
+
+#[test]
+fn a_variant_is_taken_by_name() {
+    let folder = Folder::new("variant");
+    let none = BTreeMap::new();
+    for (file, value) in [("model.safetensors", 1), ("model.fp16.safetensors", 2)] {
+        safetensors::write(folder.0.join(file), &[("a", StorageType::U8, &[1], &[value])], &none).unwrap();
+    }
+    assert_eq!(Weights::open(&folder.0).unwrap().read_f32("a").unwrap(), [1.0]);
+    assert_eq!(Weights::open_variant(&folder.0, "fp16").unwrap().read_f32("a").unwrap(), [2.0]);
+    assert!(Weights::open_variant(&folder.0, "ema").is_err());
+    fs::remove_file(folder.0.join("model.safetensors")).unwrap();
+    assert_eq!(Weights::open(&folder.0).unwrap().read_f32("a").unwrap(), [2.0]);
+}
+
+#[test]
 fn unwritable_places_are_named_and_nothing_is_left() {
     let none = BTreeMap::new();
     let tensor: [safetensors::TensorToWrite<'_>; 1] = [("a", StorageType::U8, &[1], &[1])];

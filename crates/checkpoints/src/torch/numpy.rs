@@ -1,4 +1,5 @@
-//! NumPy arrays inside a pickle: `_reconstruct` followed by the state `(version, shape, dtype, fortran, bytes)`.
+//! NumPy arrays inside a pickle: `_reconstruct` followed by the state `(version, shape, dtype, fortran, bytes)`, or, from
+//! protocol 5 on, `_frombuffer(bytes, dtype, shape, order)`.
 
 use std::borrow::Cow;
 
@@ -23,12 +24,18 @@ const CODES: &[(&str, StorageType)] = &[
     ("b1", Bool),
 ];
 
+const FORTRAN: &str = "it is an array in Fortran order";
+
 fn is_multiarray(module: &str) -> bool {
     matches!(module, "numpy.core.multiarray" | "numpy._core.multiarray")
 }
 
+fn is_numeric(module: &str) -> bool {
+    matches!(module, "numpy.core.numeric" | "numpy._core.numeric")
+}
+
 pub(super) fn is_known(module: &str, name: &str) -> bool {
-    is_multiarray(module) && matches!(name, "_reconstruct" | "scalar")
+    is_multiarray(module) && matches!(name, "_reconstruct" | "scalar") || is_numeric(module) && name == "_frombuffer"
 }
 
 /// The array that a call node stands for, or `None` when it is not one.
@@ -39,6 +46,15 @@ pub(super) fn array(
     name: &str,
     object: &Object,
 ) -> Option<Result<Entry, String>> {
+    if is_numeric(module) && name == "_frombuffer" {
+        let &[data, dtype, shape, order] = pickle.sequence(object.arguments)? else {
+            return Some(Err("an array has unknown arguments".to_owned()));
+        };
+        if pickle.text(order) != Some("C") {
+            return Some(Err(FORTRAN.to_owned()));
+        }
+        return Some(read(pickle, rebuilder, shape, dtype, data));
+    }
     if !is_multiarray(module) || name != "_reconstruct" {
         return None;
     }
@@ -47,7 +63,7 @@ pub(super) fn array(
         return Some(Err("an array has an unknown state".to_owned()));
     };
     if *pickle.get(fortran) != Value::Bool(false) {
-        return Some(Err("it is an array in Fortran order".to_owned()));
+        return Some(Err(FORTRAN.to_owned()));
     }
     Some(read(pickle, rebuilder, shape, dtype, data))
 }
