@@ -1,10 +1,15 @@
 //! Scaled dot-product attention that never stores the scores (Dao et al., FlashAttention, arXiv:2205.14135; online
 //! softmax: Milakov and Gimelshein, arXiv:1805.02867).
 
+#[cfg(test)]
 mod scalar;
+mod single;
+mod single_grad;
+#[cfg(test)]
+mod tests;
+mod tile;
 
 use crate::element::Element;
-use crate::threads::{Shared, parallel_for};
 
 /// Sizes of an attention. Heads lie side by side in a row: element `e` of head `h` is at `h · head_dim + e`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -51,6 +56,16 @@ impl AttentionShape {
     fn span(&self, len: usize, stride: usize) -> usize {
         let rows = self.batch * len;
         if rows == 0 { 0 } else { (rows - 1) * stride + self.heads * self.head_dim }
+    }
+
+    /// Where the queries of a head (counted over all sequences) start.
+    fn q_start(&self, head: usize) -> usize {
+        head / self.heads * self.q_len * self.q_stride + head % self.heads * self.head_dim
+    }
+
+    /// Where the keys and values of a head (counted over all sequences) start.
+    fn kv_start(&self, head: usize) -> usize {
+        head / self.heads * self.kv_len * self.kv_stride + head % self.heads * self.head_dim
     }
 
     fn check<E>(&self, input: &AttentionInput<'_, E>) {
@@ -108,21 +123,7 @@ pub fn attention<E: Element>(
     let (d, rows) = (shape.head_dim, shape.batch * shape.q_len);
     assert_eq!(out.len(), rows * shape.heads * d, "the result is [batch, q_len, heads * head_dim]");
     assert!(lse.as_ref().is_none_or(|lse| lse.len() == rows * shape.heads), "lse is [batch, heads, q_len]");
-    let mut none = [];
-    let keep = lse.is_some();
-    let (out, lse) = (Shared::new(out), Shared::new(lse.unwrap_or(&mut none)));
-    parallel_for(shape.batch * shape.heads, &|task| {
-        let (b, h) = (task / shape.heads, task % shape.heads);
-        for i in 0..shape.q_len {
-            // SAFETY: every (sequence, head) is one task.
-            let row = unsafe { out.range(((b * shape.q_len + i) * shape.heads + h) * d, d) };
-            let sum = scalar::forward(input, shape, [b, h, i], row);
-            if keep {
-                // SAFETY: as above.
-                unsafe { lse.range(task * shape.q_len + i, 1) }.fill(sum);
-            }
-        }
-    });
+    single::forward(input, shape, out, lse.unwrap_or_default());
 }
 
 /// Gradient of [`attention`] from its result `out`, that result's gradient `dout` (both contiguous) and `lse`.
@@ -147,5 +148,5 @@ pub fn attention_grad<E: Element>(
     );
     assert!([grad.dk.len(), grad.dv.len()] == [keys * width; 2], "dk and dv are [batch, kv_len, heads * head_dim]");
     assert_eq!(lse.len(), queries * shape.heads, "lse is [batch, heads, q_len]");
-    scalar::backward(input, shape, out, dout, grad);
+    single_grad::backward(input, shape, single_grad::Known { out, dout, lse }, grad);
 }

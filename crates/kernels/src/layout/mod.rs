@@ -1,6 +1,8 @@
 //! Moving values without changing them: channel order, transposes, strided copies, padding.
 
 mod pad;
+#[cfg(test)]
+mod tests;
 mod transpose;
 
 pub use pad::{PadMode, Padding, pad2d, pad2d_grad};

@@ -4,6 +4,8 @@
 mod interpolate;
 mod pool2d;
 mod shuffle;
+#[cfg(test)]
+mod tests;
 
 pub use interpolate::{bilinear, bilinear_grad, nearest, nearest_grad};
 pub use pool2d::{PoolShape, avg_pool2d, avg_pool2d_grad, max_pool2d, max_pool2d_grad};

@@ -63,6 +63,14 @@ impl Simd for Avx2 {
         }
     }
     #[inline(always)]
+    unsafe fn load_ptr(self, x: *const f32) -> V {
+        unsafe { _mm256_loadu_ps(x) }
+    }
+    #[inline(always)]
+    unsafe fn store_ptr(self, v: V, out: *mut f32) {
+        unsafe { _mm256_storeu_ps(out, v) }
+    }
+    #[inline(always)]
     fn add(self, a: V, b: V) -> V {
         unsafe { _mm256_add_ps(a, b) }
     }
@@ -120,6 +128,12 @@ impl Simd for Avx2 {
             let second = _mm256_slli_epi32::<23>(_mm256_add_epi32(_mm256_sub_epi32(n, half), bias));
             _mm256_mul_ps(_mm256_mul_ps(a, _mm256_castsi256_ps(first)), _mm256_castsi256_ps(second))
         }
+    }
+    #[inline(always)]
+    fn split_fraction(self, a: V) -> (V, V) {
+        let a = self.max(self.splat(-252.0), a);
+        let floor = unsafe { _mm256_floor_ps(a) };
+        (self.sub(a, floor), floor)
     }
     #[inline(always)]
     fn split_exponent(self, a: V) -> (V, V) {

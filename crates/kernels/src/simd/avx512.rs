@@ -76,6 +76,14 @@ impl Simd for Avx512 {
         unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), narrow(v)) }
     }
     #[inline(always)]
+    unsafe fn load_ptr(self, x: *const f32) -> V {
+        unsafe { _mm512_loadu_ps(x) }
+    }
+    #[inline(always)]
+    unsafe fn store_ptr(self, v: V, out: *mut f32) {
+        unsafe { _mm512_storeu_ps(out, v) }
+    }
+    #[inline(always)]
     fn add(self, a: V, b: V) -> V {
         unsafe { _mm512_add_ps(a, b) }
     }
@@ -127,6 +135,11 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn scale_by_power(self, a: V, n: V) -> V {
         unsafe { _mm512_scalef_ps(a, n) }
+    }
+    #[inline(always)]
+    fn split_fraction(self, a: V) -> (V, V) {
+        // The scaling instruction takes the floor of its second operand itself.
+        (unsafe { _mm512_reduce_ps::<{ _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC }>(a) }, a)
     }
     #[inline(always)]
     fn split_exponent(self, a: V) -> (V, V) {

@@ -31,6 +31,12 @@ pub(crate) trait Simd: Copy + 'static {
     fn load_bf16(self, x: &[bf16]) -> Self::F;
     /// Rounds to nearest, ties to even.
     fn store_bf16(self, v: Self::F, out: &mut [bf16]);
+    /// # Safety
+    /// `LANES` values can be read at `x`.
+    unsafe fn load_ptr(self, x: *const f32) -> Self::F;
+    /// # Safety
+    /// `LANES` values can be written at `out`.
+    unsafe fn store_ptr(self, v: Self::F, out: *mut f32);
     fn add(self, a: Self::F, b: Self::F) -> Self::F;
     fn sub(self, a: Self::F, b: Self::F) -> Self::F;
     fn mul(self, a: Self::F, b: Self::F) -> Self::F;
@@ -49,6 +55,9 @@ pub(crate) trait Simd: Copy + 'static {
     fn copysign(self, magnitude: Self::F, sign: Self::F) -> Self::F;
     /// `a * 2^n` for integral `n` in -252 ..= 254.
     fn scale_by_power(self, a: Self::F, n: Self::F) -> Self::F;
+    /// `a - floor(a)` (0 for an infinity) and a number whose floor is that of `a`, for [`Self::scale_by_power`]: clamped
+    /// where that needs it.
+    fn split_fraction(self, a: Self::F) -> (Self::F, Self::F);
     /// For a positive normal number: mantissa in [0.75, 1.5) and the exponent that goes with it.
     fn split_exponent(self, a: Self::F) -> (Self::F, Self::F);
     fn less(self, a: Self::F, b: Self::F) -> Self::M;

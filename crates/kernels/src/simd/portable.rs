@@ -42,6 +42,16 @@ impl Simd for Portable {
         }
     }
     #[inline(always)]
+    unsafe fn load_ptr(self, x: *const f32) -> V {
+        // SAFETY: promised by the caller; unaligned reads.
+        unsafe { x.cast::<V>().read_unaligned() }
+    }
+    #[inline(always)]
+    unsafe fn store_ptr(self, v: V, out: *mut f32) {
+        // SAFETY: promised by the caller; unaligned write.
+        unsafe { out.cast::<V>().write_unaligned(v) }
+    }
+    #[inline(always)]
     fn add(self, a: V, b: V) -> V {
         each(|i| a[i] + b[i])
     }
@@ -94,6 +104,12 @@ impl Simd for Portable {
             let half = n >> 1;
             a[i] * power_of_two(half) * power_of_two(n - half)
         })
+    }
+    #[inline(always)]
+    fn split_fraction(self, a: V) -> (V, V) {
+        let a = self.max(self.splat(-252.0), a);
+        let floor = each(|i| a[i].floor());
+        (self.sub(a, floor), floor)
     }
     #[inline(always)]
     fn split_exponent(self, a: V) -> (V, V) {
