@@ -8,6 +8,7 @@
 //! - [`guidance`]: how two predictions become one, listed in [`guidance::GUIDANCE`].
 //! - [`noise`]: where random numbers come from: torch's CPU generator, NVIDIA's Philox, our own.
 //! - [`start`]: the first state, from noise or from a picture.
+//! - [`listing`]: the tables of the documentation.
 //! - [`drive`]: [`sample`], which runs a sampler, reports progress, stops when asked and resumes.
 //!
 //! All transcendental functions come from `libm`, never from the platform, so that equal seeds give equal bits everywhere.
@@ -17,6 +18,7 @@
 pub mod drive;
 pub mod error;
 pub mod guidance;
+pub mod listing;
 pub mod noise;
 pub mod path;
 pub mod prediction;
@@ -27,7 +29,7 @@ pub mod start;
 pub mod training_noise;
 mod vector;
 
-pub use drive::{Outcome, Progress, sample};
+pub use drive::{Outcome, Progress, go_on, sample};
 pub use error::SampleError;
 pub use noise::{Draw, NoiseSource};
 pub use path::NoisePath;

@@ -13,19 +13,20 @@ const HALVINGS: u32 = 16;
 /// Fills `out` with `(W(to) - W(from)) / sqrt(|to - from|)`, every element with its own path.
 pub(crate) fn increment(seed: u64, from: f64, to: f64, out: &mut [f32]) {
     let norm = 1.0 / (to - from).abs().sqrt();
+    let base = octave(from.min(to));
     for (pair, two) in out.chunks_mut(2).enumerate() {
-        let (a, b) = (path_at(seed, pair as u32, from), path_at(seed, pair as u32, to));
+        let [a, b] = [from, to].map(|sigma| path_at(seed, pair as u32, base, sigma));
         for (value, (a, b)) in two.iter_mut().zip(a.into_iter().zip(b)) {
             *value = ((b - a) * norm) as f32;
         }
     }
 }
 
-/// The paths of a pair of elements at `sigma`.
-fn path_at(seed: u64, pair: u32, sigma: f64) -> [f64; 2] {
+/// The paths of a pair of elements at `sigma`, counted from the start of the octave `base`.
+fn path_at(seed: u64, pair: u32, base: i32, sigma: f64) -> [f64; 2] {
     let top = octave(sigma);
     let mut value = [0.0; 2];
-    for k in LOWEST_OCTAVE - 1..top {
+    for k in base..top {
         add(&mut value, octave_step(seed, pair, k), 1.0);
     }
     let (mut start, mut width) = bounds(top);

@@ -233,10 +233,11 @@ pub fn levels_for(
     options: &ScheduleOptions,
 ) -> Result<Levels, SampleError> {
     check_steps(steps)?;
-    if !sampler.spec().drops_penultimate_sigma {
+    let drops = sampler.spec().drops_penultimate_sigma;
+    // A schedule may have no such number of steps: then the sampler does with what it gets.
+    let Some(mut levels) = drops.then(|| schedule.levels(noise, steps + 1, options).ok()).flatten() else {
         return schedule.levels(noise, steps, options);
-    }
-    let mut levels = schedule.levels(noise, steps + 1, options)?;
+    };
     if levels.steps() > 1 {
         levels.sigmas.remove(levels.sigmas.len() - 2);
         if let Some(timesteps) = &mut levels.timesteps {
