@@ -22,6 +22,6 @@ fn digest(generator: Generator) -> u64 {
 fn bits_never_change() {
     let found =
         [Generator::Cpu(DrawType::F32), Generator::Cpu(DrawType::F16), Generator::Nv, Generator::Own].map(digest);
-    let pinned = [0x9992_c45a_2505_41ba, 0x2f06_aeff_fee6_e67a, 0x3e7e_2017_a7e3_5892, 0xff82_709b_18b9_1861];
+    let pinned = [0x9992_c45a_2505_41ba, 0x2f06_aeff_fe6e_e67a, 0x3e7e_2017_a7e3_5892, 0xff82_709b_18b9_1861];
     assert_eq!(found, pinned, "{found:#x?}");
 }
