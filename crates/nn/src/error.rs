@@ -58,7 +58,8 @@ impl fmt::Display for Mismatch {
             }
             (count > 0).then(|| format!("{count} {kind} ({})", listed.join(", ")))
         }
-        let misshapen = self.misshapen.iter().map(|(name, is, wants)| format!("{name}: {is:?} where {wants:?} is wanted"));
+        let misshapen =
+            self.misshapen.iter().map(|(name, is, wants)| format!("{name}: {is:?} where {wants:?} is wanted"));
         let parts = [
             list("missing", self.missing.iter().cloned()),
             list("unexpected", self.unexpected.iter().cloned()),

@@ -132,7 +132,12 @@ pub(crate) fn f32_bytes(values: &[f32]) -> Vec<u8> {
     values.iter().flat_map(|v| v.to_le_bytes()).collect()
 }
 
-pub(crate) fn write_parts(path: &Path, parts: &[Part], metadata: &BTreeMap<String, String>) -> Result<(), WeightsError> {
-    let parts: Vec<_> = parts.iter().map(|(name, dtype, shape, bytes)| (&name[..], *dtype, &shape[..], &bytes[..])).collect();
+pub(crate) fn write_parts(
+    path: &Path,
+    parts: &[Part],
+    metadata: &BTreeMap<String, String>,
+) -> Result<(), WeightsError> {
+    let parts: Vec<_> =
+        parts.iter().map(|(name, dtype, shape, bytes)| (&name[..], *dtype, &shape[..], &bytes[..])).collect();
     safetensors::write(path, &parts, metadata)
 }

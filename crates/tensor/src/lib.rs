@@ -30,9 +30,9 @@ mod strided;
 mod tape;
 mod tensor;
 
-pub use error::{Result, TensorError};
 pub use danqing_kernels::gemm::Activation;
 pub use danqing_kernels::layout::PadMode;
+pub use error::{Result, TensorError};
 pub use ops::{AttentionOptions, Conv2dOptions, ConvFusion, LinearFusion};
 pub use param::Param;
 pub use recompute::checkpoint;

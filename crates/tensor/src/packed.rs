@@ -94,7 +94,8 @@ impl Param {
             && c_out.is_multiple_of(groups)
             && self.has_plain()
         {
-            let shape = Conv2dShape { groups, kernel: [kh, kw], ..Conv2dShape::same(1, kh, kw, c_in * groups, c_out, 1) };
+            let shape =
+                Conv2dShape { groups, kernel: [kh, kw], ..Conv2dShape::same(1, kh, kw, c_in * groups, c_out, 1) };
             self.packed_conv(&shape, precision(dtype), false);
         }
     }

@@ -125,7 +125,11 @@ impl Param {
     /// If the shape differs.
     pub fn set(&self, value: Tensor) -> Result<()> {
         if value.shape() != self.shape() {
-            return shape_error("param set", &[self.shape(), value.shape()], format!("`{}` keeps its shape", self.0.name));
+            return shape_error(
+                "param set",
+                &[self.shape(), value.shape()],
+                format!("`{}` keeps its shape", self.0.name),
+            );
         }
         let plain = value.detach().cast(self.0.dtype)?.dense();
         *self.write() = State { plain: Some(plain), wide: None, packed: Packed::default() };

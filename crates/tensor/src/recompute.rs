@@ -11,10 +11,7 @@ use crate::tensor::Tensor;
 ///
 /// # Errors
 /// Those of `f`, now or in the backward walk.
-pub fn checkpoint(
-    inputs: &[&Tensor],
-    f: impl Fn(&[Tensor]) -> Result<Tensor> + Send + 'static,
-) -> Result<Tensor> {
+pub fn checkpoint(inputs: &[&Tensor], f: impl Fn(&[Tensor]) -> Result<Tensor> + Send + 'static) -> Result<Tensor> {
     let inputs: Vec<Tensor> = inputs.iter().map(|&t| t.clone()).collect();
     let (out, wanted) = without_recording(|| f(&inputs));
     let out = out?;

@@ -157,7 +157,11 @@ impl Layout {
         let fits = self.shape.len() <= shape.len()
             && self.shape.iter().rev().zip(shape.iter().rev()).all(|(&a, &b)| a == b || a == 1);
         if !fits {
-            return shape_error(op, &[&self.shape, shape], "each dimension must be equal or one, counted from the last");
+            return shape_error(
+                op,
+                &[&self.shape, shape],
+                "each dimension must be equal or one, counted from the last",
+            );
         }
         let lead = shape.len() - self.shape.len();
         let mut strides = *shape;

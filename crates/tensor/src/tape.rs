@@ -215,10 +215,8 @@ impl Walk<'_> {
     /// Adds to the part `start..` along `dim` of the gradient of an input of shape `full`.
     pub(crate) fn add_part(&mut self, input: usize, full: Dims, dim: usize, start: usize, part: &Tensor) -> Result<()> {
         let Some(node) = &self.edges[input] else { return Ok(()) };
-        let (_, whole) = self
-            .pending
-            .entry(node.id)
-            .or_insert_with(|| (node.clone(), Tensor::zeros_dims(full, part.dtype())));
+        let (_, whole) =
+            self.pending.entry(node.id).or_insert_with(|| (node.clone(), Tensor::zeros_dims(full, part.dtype())));
         whole.add_assign_part(dim, start, part)
     }
 
@@ -298,7 +296,8 @@ impl Tensor {
                 };
                 let taken = backward.lock().unwrap_or_else(PoisonError::into_inner).take();
                 let Some(backward) = taken else {
-                    let why = format!("the graph was walked before and freed (at `{}`); compute the loss anew", node.op);
+                    let why =
+                        format!("the graph was walked before and freed (at `{}`); compute the loss anew", node.op);
                     return Err(TensorError::Graph { why });
                 };
                 backward(gradient, &mut Walk { edges: &node.edges, pending: &mut pending, gradients })?;

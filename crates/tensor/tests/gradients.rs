@@ -1,8 +1,8 @@
 //! Every operation's backward rule against central differences of its forward.
 
 use danqing_tensor::{
-    Activation, AttentionOptions, Conv2dOptions, ConvFusion, DType, Gradients, LinearFusion, PadMode, Param, Result, Rng,
-    Tensor,
+    Activation, AttentionOptions, Conv2dOptions, ConvFusion, DType, Gradients, LinearFusion, PadMode, Param, Result,
+    Rng, Tensor,
 };
 
 /// What an operation computes from its differentiable inputs and parameters.
@@ -58,7 +58,10 @@ const CASES: &[Case] = &[
     case!("mul broadcast", &[&[2, 1, 5], &[3, 1]], &[], ANY, |x, _| x[0].mul(&x[1])),
     case!("div broadcast", &[&[2, 3, 5], &[1, 5]], &[], POSITIVE, |x, _| x[0].div(&x[1])),
     case!("maximum", &[&[3, 5], &[5]], &[], POSITIVE, |x, _| x[0].maximum(&x[1].mul(&signs(&x[0])?)?.mul_scalar(5.0)?)),
-    case!("minimum", &[&[3, 5], &[3, 1]], &[], POSITIVE, |x, _| x[0].mul(&signs(&x[0])?)?.mul_scalar(5.0)?.minimum(&x[1])),
+    case!("minimum", &[&[3, 5], &[3, 1]], &[], POSITIVE, |x, _| x[0]
+        .mul(&signs(&x[0])?)?
+        .mul_scalar(5.0)?
+        .minimum(&x[1])),
     case!("twice used", &[&[3, 5]], &[], ANY, |x, _| x[0].mul(&x[0])?.add(&x[0])?.add(&x[0].exp()?)),
     case!("sum", &[&[2, 3, 5]], &[], ANY, |x, _| x[0].sum(&[0, 2], false)),
     case!("sum keepdim", &[&[2, 3, 5]], &[], ANY, |x, _| x[0].sum(&[1], true)),
@@ -83,7 +86,8 @@ const CASES: &[Case] = &[
     case!("contiguous", &[&[3, 5]], &[], ANY, |x, _| x[0].transpose(0, 1)?.contiguous()?.square()),
     case!("squeeze", &[&[3, 1, 5]], &[], ANY, |x, _| x[0].squeeze(1)?.unsqueeze(0)?.square()),
     case!("expand", &[&[3, 1]], &[], ANY, |x, _| x[0].expand(&[2, 3, 4])?.square()),
-    case!("concat", &[&[2, 3, 2], &[2, 1, 2], &[2, 2, 2]], &[], ANY, |x, _| Tensor::concat(&[&x[0], &x[1], &x[2]], 1)?.square()),
+    case!("concat", &[&[2, 3, 2], &[2, 1, 2], &[2, 2, 2]], &[], ANY, |x, _| Tensor::concat(&[&x[0], &x[1], &x[2]], 1)?
+        .square()),
     case!("concat of one", &[&[2, 3]], &[], ANY, |x, _| Tensor::concat(&[&x[0], &x[0]], 1)?.square()),
     case!("cast", &[&[2, 3]], &[], ANY, |x, _| x[0].cast(DType::F32)?.square()),
     case!("flip", &[&[2, 3, 2]], &[], ANY, |x, _| x[0].flip(1)?.mul(&x[0])),
@@ -107,7 +111,11 @@ const CASES: &[Case] = &[
     case!("conv 3x3", &[&[2, 5, 4, 3]], &[&[4, 3, 3, 3], &[4]], ANY, |x, p| {
         x[0].conv2d(&p[0], Some(&p[1]), Conv2dOptions::padded(1))
     }),
-    case!("conv 1x1", &[&[2, 3, 4, 3]], &[&[4, 3, 1, 1]], ANY, |x, p| x[0].conv2d(&p[0], None, Conv2dOptions::default())),
+    case!("conv 1x1", &[&[2, 3, 4, 3]], &[&[4, 3, 1, 1]], ANY, |x, p| x[0].conv2d(
+        &p[0],
+        None,
+        Conv2dOptions::default()
+    )),
     case!("conv stride", &[&[1, 6, 5, 3]], &[&[4, 3, 3, 3], &[4]], ANY, |x, p| {
         let options = Conv2dOptions { padding: [0, 1, 0, 1], ..Conv2dOptions::default() };
         x[0].conv2d(&p[0], Some(&p[1]), options.stride(2))
@@ -130,8 +138,20 @@ const CASES: &[Case] = &[
         let options = Conv2dOptions { output_padding: [1, 1], groups: 2, ..Conv2dOptions::padded(1).stride(2) };
         x[0].conv_transpose2d(&p[0], None, options)
     }),
-    case!("group_norm", &[&[2, 3, 2, 6]], &[&[6], &[6]], ANY, |x, p| x[0].group_norm(3, &p[0], &p[1], 1e-5, Activation::None)),
-    case!("group_norm silu", &[&[2, 5, 6]], &[&[6], &[6]], ANY, |x, p| x[0].group_norm(2, &p[0], &p[1], 1e-5, Activation::Silu)),
+    case!("group_norm", &[&[2, 3, 2, 6]], &[&[6], &[6]], ANY, |x, p| x[0].group_norm(
+        3,
+        &p[0],
+        &p[1],
+        1e-5,
+        Activation::None
+    )),
+    case!("group_norm silu", &[&[2, 5, 6]], &[&[6], &[6]], ANY, |x, p| x[0].group_norm(
+        2,
+        &p[0],
+        &p[1],
+        1e-5,
+        Activation::Silu
+    )),
     case!("layer_norm", &[&[2, 3, 7]], &[&[7], &[7]], ANY, |x, p| x[0].layer_norm(&p[0], &p[1], 1e-5)),
     case!("attention", &[&[2, 3, 6], &[2, 5, 6], &[2, 5, 6]], &[], ANY, |x, _| {
         Tensor::attention(&x[0], &x[1], &x[2], 2, AttentionOptions::default())
@@ -142,7 +162,8 @@ const CASES: &[Case] = &[
         Tensor::attention(&parts[0], &parts[1], &parts[2], 3, options)
     }),
     case!("attention masked", &[&[2, 3, 4], &[2, 4, 4], &[2, 4, 4]], &[], ANY, |x, _| {
-        let bias = Tensor::from_vec(vec![0.0, -1.0, 0.5, f32::NEG_INFINITY, 0.0, 0.0, f32::NEG_INFINITY, 0.0], &[2, 4])?;
+        let bias =
+            Tensor::from_vec(vec![0.0, -1.0, 0.5, f32::NEG_INFINITY, 0.0, 0.0, f32::NEG_INFINITY, 0.0], &[2, 4])?;
         let options = AttentionOptions { key_bias: Some(&bias), ..AttentionOptions::default() };
         Tensor::attention(&x[0], &x[1], &x[2], 1, options)
     }),

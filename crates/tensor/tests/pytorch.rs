@@ -90,7 +90,8 @@ fn compare(dtype: DType, check: impl Fn(&str, &[f32], &[f32])) {
         let count = |kind: &str| (0..).take_while(|i| fixture.contains(&format!("{case}/{kind}{i}"))).count();
         let inputs: Vec<Tensor> =
             (0..count("x")).map(|i| tensor(&format!("x{i}")).cast(dtype).unwrap().with_grad()).collect();
-        let params: Vec<Param> = (0..count("p")).map(|i| Param::new(format!("p{i}"), tensor(&format!("p{i}")))).collect();
+        let params: Vec<Param> =
+            (0..count("p")).map(|i| Param::new(format!("p{i}"), tensor(&format!("p{i}")))).collect();
         params.iter().for_each(|p| p.trainable(true));
         let y = op(&inputs, &params).unwrap_or_else(|e| panic!("{case}: {e}"));
         assert_eq!(y.shape(), tensor("y").shape(), "{case}");

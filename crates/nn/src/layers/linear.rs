@@ -28,7 +28,13 @@ impl Linear {
     ///
     /// # Errors
     /// As [`Loader::param`].
-    pub fn load_with(loader: &Loader, inputs: usize, outputs: usize, bias: bool, init: Init) -> Result<Self, LoadError> {
+    pub fn load_with(
+        loader: &Loader,
+        inputs: usize,
+        outputs: usize,
+        bias: bool,
+        init: Init,
+    ) -> Result<Self, LoadError> {
         let weight = loader.param("weight", &[outputs, inputs], init)?;
         let start = if init == Init::KaimingUniform { Init::bias(inputs) } else { Init::ZEROS };
         let bias = bias.then(|| loader.param("bias", &[outputs], start)).transpose()?;

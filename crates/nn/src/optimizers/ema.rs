@@ -11,7 +11,8 @@ use crate::error::LoadError;
 use crate::optimizers::{metadata_number, read_state, state_parts};
 use crate::store::{ParamStore, write_parts};
 
-/// Averages of the trainable parameters of a network. The decay warms up: `min(decay, (1 + i) / (10 + i))` at update `i`.
+/// Averages of the trainable parameters of a network. The decay warms up as in diffusers' `EMAModel`: update 0 copies, update
+/// `i` decays by `min(decay, (1 + i) / (10 + i))`.
 pub struct Ema {
     decay: f64,
     params: Vec<Param>,
@@ -42,7 +43,7 @@ impl Ema {
     /// If a parameter is not f32.
     pub fn update(&mut self) -> Result<(), TensorError> {
         let i = self.updates as f64;
-        let decay = self.decay.min((1.0 + i) / (10.0 + i)) as f32;
+        let decay = if self.updates == 0 { 0.0 } else { self.decay.min((1.0 + i) / (10.0 + i)) as f32 };
         for (param, average) in self.params.iter().zip(&mut self.average) {
             ema(decay, param.value().as_slice_f32()?, average);
         }

@@ -46,6 +46,7 @@ fn read_state(source: &dyn TensorSource, prefix: &str, params: &[Param]) -> Resu
 
 /// A number kept in a file's metadata.
 fn metadata_number(metadata: &BTreeMap<String, String>, key: &str) -> Result<u64, LoadError> {
-    let text = metadata.get(key).ok_or_else(|| LoadError::State(format!("the saved state has no `{key}` in its metadata")))?;
+    let text =
+        metadata.get(key).ok_or_else(|| LoadError::State(format!("the saved state has no `{key}` in its metadata")))?;
     text.parse().map_err(|_| LoadError::State(format!("`{key}` of the saved state is not a number: {text}")))
 }

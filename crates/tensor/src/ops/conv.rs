@@ -1,8 +1,6 @@
 //! Two-dimensional convolutions over `[batch, height, width, channels]`.
 
-use danqing_kernels::conv::{
-    Conv2dShape, conv_transpose2d, conv2d, conv2d_grad_input, conv2d_grad_weight,
-};
+use danqing_kernels::conv::{Conv2dShape, conv_transpose2d, conv2d, conv2d_grad_input, conv2d_grad_weight};
 use danqing_kernels::gemm::{Activation, Epilogue};
 use danqing_kernels::pool::PooledBuf;
 
@@ -76,7 +74,9 @@ fn map_size(op: &'static str, x: &Tensor, weight: &Param) -> Result<([usize; 4],
 }
 
 fn check(op: &'static str, shape: &Conv2dShape, x: &Tensor, weight: &Param) -> Result<()> {
-    shape.check().or_else(|e| shape_error(op, &[x.shape(), weight.shape()], format!("{e} (weight `{}`)", weight.name())))
+    shape
+        .check()
+        .or_else(|e| shape_error(op, &[x.shape(), weight.shape()], format!("{e} (weight `{}`)", weight.name())))
 }
 
 impl Tensor {
@@ -247,7 +247,13 @@ impl Tensor {
 }
 
 /// Adds the weight gradient of the convolution of `x` whose result's gradient is `dy`.
-fn weight_grad(walk: &mut crate::tape::Walk<'_>, weight: &Param, x: &Tensor, dy: &Tensor, shape: &Conv2dShape) -> Result<()> {
+fn weight_grad(
+    walk: &mut crate::tape::Walk<'_>,
+    weight: &Param,
+    x: &Tensor,
+    dy: &Tensor,
+    shape: &Conv2dShape,
+) -> Result<()> {
     walk.param(weight, |values, first| {
         dispatch!(dy.dtype(), E => conv2d_grad_weight(x.data::<E>(), dy.data::<E>(), shape, values, !first));
         Ok(())

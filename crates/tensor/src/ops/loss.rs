@@ -21,7 +21,8 @@ impl Tensor {
             return argument_error("cross_entropy", format!("target {target} is not below {classes}"));
         }
         let logs = self.detach().cast(DType::F32)?.log_softmax_last()?;
-        let total: f64 = logs.data::<f32>().chunks_exact(classes).zip(targets).map(|(r, &t)| f64::from(r[t as usize])).sum();
+        let total: f64 =
+            logs.data::<f32>().chunks_exact(classes).zip(targets).map(|(r, &t)| f64::from(r[t as usize])).sum();
         let out = Tensor::full(&[], (-total / targets.len() as f64) as f32, DType::F32)?;
         let dtype = self.dtype();
         Ok(record("cross_entropy", out, &[self], &[], |_| {

@@ -47,7 +47,11 @@ impl Tensor {
     ) -> Result<Tensor> {
         let channels = check_affine("group_norm", self, gamma, beta)?;
         if self.rank() < 2 || groups == 0 || !channels.is_multiple_of(groups) {
-            return shape_error("group_norm", &[self.shape(), &[groups]], "[batch, …, channels in equal groups] is needed");
+            return shape_error(
+                "group_norm",
+                &[self.shape(), &[groups]],
+                "[batch, …, channels in equal groups] is needed",
+            );
         }
         let batch = self.dim(0);
         if self.numel() == 0 {

@@ -23,7 +23,10 @@ impl Tensor {
             return shape_error("pad2d", &[self.shape()], "an empty map has no border");
         }
         if mode == PadMode::Reflect && (top.max(bottom) >= h || left.max(right) >= w) {
-            return argument_error("pad2d", format!("reflected borders {border:?} must be smaller than the map {h}x{w}"));
+            return argument_error(
+                "pad2d",
+                format!("reflected borders {border:?} must be smaller than the map {h}x{w}"),
+            );
         }
         let sides = h.checked_add(top).and_then(|h| h.checked_add(bottom));
         let sides = sides.zip(w.checked_add(left).and_then(|w| w.checked_add(right)));

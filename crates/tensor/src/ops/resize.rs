@@ -38,7 +38,12 @@ impl Tensor {
     /// If this is not a feature map or the factor is zero; the same holds for the other functions of this file.
     pub fn upsample_nearest(&self, factor: usize) -> Result<Tensor> {
         let [_, h, w, _] = map_dims("upsample_nearest", self)?;
-        self.interpolated("upsample_nearest", Interpolation::Nearest, h.saturating_mul(factor), w.saturating_mul(factor))
+        self.interpolated(
+            "upsample_nearest",
+            Interpolation::Nearest,
+            h.saturating_mul(factor),
+            w.saturating_mul(factor),
+        )
     }
 
     /// Every new pixel shows the pixel `floor(i · old / new)`.
@@ -148,7 +153,9 @@ impl Tensor {
             k > 0 && stride[side] > 0 && p <= k / 2 && size + 2 * p >= k
         };
         if !fits(0, height) || !fits(1, width) {
-            let why = format!("window {kernel:?}, stride {stride:?}, border {padding:?} do not suit a map of {height}x{width}");
+            let why = format!(
+                "window {kernel:?}, stride {stride:?}, border {padding:?} do not suit a map of {height}x{width}"
+            );
             return argument_error(op, why);
         }
         let shape = PoolShape { batch, height, width, channels, kernel, stride, padding };
