@@ -89,6 +89,10 @@ def torch_files():
     torch.save(module, OUT / "torch_module.pth")
     expected("module", module.state_dict())
 
+    embedding = {"string_to_token": {"*": torch.tensor(265)}, "string_to_param": torch.nn.ParameterDict({"*": torch.nn.Parameter(torch.randn(2, 4))}), "name": "x", "step": 500}
+    torch.save(embedding, OUT / "torch_embedding.pth")
+    expected("embedding", {"string_to_token.*": torch.tensor(265), "string_to_param.*": embedding["string_to_param"]["*"]})
+
     trainer = {
         "epoch": 3,
         "state_dict": {"a": torch.randn(2, 2), "b": torch.nn.Parameter(torch.randn(3))},
@@ -248,6 +252,10 @@ def zip_corpus(programs):
     write(CORPUS / "zip" / "sound_stream.pth", buffer.getvalue())
     write(CORPUS / "zip" / "sound_zip64.pth", wide_zip(programs["sound_tensor"]))
     write(CORPUS / "zip" / "compressed.pth", torch_zip(programs["sound_tensor"], method=zipfile.ZIP_DEFLATED))
+    buffer = io.BytesIO(sound)
+    with zipfile.ZipFile(buffer, "a") as archive:  # as TorchScript keeps its source
+        archive.writestr(zipfile.ZipInfo("archive/code/x.py"), b"x = 1\n" * 20, zipfile.ZIP_DEFLATED)
+    write(CORPUS / "zip" / "sound_with_source.pth", buffer.getvalue())
     write(CORPUS / "zip" / "cut.pth", sound[:-1])
     write(CORPUS / "zip" / "other_local_name.pth", sound.replace(b"archive/data/0", b"archive/data/1", 1))
     write(CORPUS / "zip" / "overlapping.pth", overlapping(sound))
@@ -303,7 +311,9 @@ def safetensors_corpus():
         "shape_overflow_hidden_by_zero": raw({"a": tensor(shape=(2**62, 2**62, 0), offsets=(0, 0))}),
         "negative_shape": raw(b'{"a":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}}', b"\0" * 4),
         "float_shape": raw(b'{"a":{"dtype":"F32","shape":[1.0],"data_offsets":[0,4]}}', b"\0" * 4),
-        "unknown_type": raw({"a": tensor(dtype="F4")}, b"\0" * 4),
+        "unknown_type": raw({"a": tensor(dtype="Q4")}, b"\0" * 4),
+        "unread_type_of_wrong_size": raw({"a": tensor(dtype="F4", shape=(9,))}, b"\0" * 4),
+        "sound_unread_type": raw({"a": tensor(dtype="F4", shape=(8,)), "b": tensor(offsets=(4, 8))}, b"\0" * 8),
         "unknown_field": raw({"a": tensor() | {"extra": 1}}, b"\0" * 4),
         "metadata_not_text": raw(b'{"__metadata__":{"a":1}}'),
         "header_beyond_file": struct.pack("<Q", 1 << 20) + b"{}",

@@ -40,6 +40,18 @@ fn a_pickled_module_gives_its_state_dictionary() {
 }
 
 #[test]
+fn an_embedding_keeps_its_words() {
+    compare("torch_embedding.pth", "torch_embedding.safetensors");
+}
+
+#[test]
+fn a_tensor_of_an_unread_type_leaves_the_others_usable() {
+    let weights = Weights::open(fixture_path("corpus/safetensors/sound_unread_type.safetensors")).unwrap();
+    assert_eq!(weights.names().collect::<Vec<_>>(), ["b"]);
+    assert!(weights.read_f32("a").unwrap_err().to_string().contains("its type F4 is not read"));
+}
+
+#[test]
 fn a_trainers_file_is_read_without_knowing_its_classes() {
     for name in ["torch_trainer2.pth", "torch_trainer4.pth"] {
         let weights = compare(name, "torch_trainer.safetensors");

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 /// The root of the repository this crate was compiled in.
 pub fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").components().collect::<PathBuf>()
+    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).map(Path::to_owned).unwrap_or_default()
 }
 
 /// The path of a file or folder under `fixtures/`.

@@ -26,6 +26,9 @@ pub const MAX_RANK: usize = 64;
 
 const FORMAT: &str = "safetensors";
 
+/// Types of the format that are not read, with their bits.
+const UNREAD: [(&str, usize); 5] = [("C64", 64), ("F8_E8M0", 8), ("F6_E2M3", 6), ("F6_E3M2", 6), ("F4", 4)];
+
 /// Reads the directory of a safetensors file; tensor data stay where they are.
 pub(crate) fn parse(blob: &Arc<Blob>) -> Result<Weights, WeightsError> {
     let file = blob.name();
@@ -67,36 +70,43 @@ pub(crate) fn parse(blob: &Arc<Blob>) -> Result<Weights, WeightsError> {
     let mut weights = Weights::empty(file);
     for (name, declared) in header.tensors {
         let [from, to] = declared.data_offsets;
-        let dtype = StorageType::from_name(&declared.dtype).ok_or_else(|| {
-            let problem = format!("its type {:?} is not one that danqing reads", shorten(&declared.dtype));
-            WeightsError::tensor(file, &name, problem, "Save it again as F32, F16 or BF16")
-        })?;
+        let Some(dtype) = StorageType::from_name(&declared.dtype) else {
+            let reason = unread(&declared.dtype, &declared.shape, to - from)
+                .map_err(|problem| WeightsError::tensor(file, &name, problem, "Save it again as F32, F16 or BF16"))?;
+            weights.refuse(name, reason)?;
+            continue;
+        };
         let info = TensorInfo { dtype, shape: declared.shape };
-        check_size(file, &name, &info, to - from)?;
+        check_size(&info, to - from).map_err(|problem| WeightsError::tensor(file, &name, problem, MEND_DOWNLOAD))?;
         weights.insert(name, Entry { info, blob: blob.clone(), start: 8 + length + from, strides: None })?;
     }
     weights.set_metadata(header.metadata);
     Ok(weights)
 }
 
-fn check_size(file: &str, name: &str, info: &TensorInfo, bytes: usize) -> Result<(), WeightsError> {
-    let expected = checked_bytes(&info.shape, info.dtype);
-    if expected != Some(bytes) {
-        let problem = match expected {
-            None => format!("shape {:?} is larger than any memory", info.shape),
-            Some(n) => format!("shape {:?} of {} takes {n} bytes but it has {bytes}", info.shape, info.dtype),
-        };
-        return Err(WeightsError::tensor(file, name, problem, MEND_DOWNLOAD));
+fn check_size(info: &TensorInfo, bytes: usize) -> Result<(), String> {
+    match checked_bytes(&info.shape, info.dtype) {
+        Some(expected) if expected == bytes => Ok(()),
+        None => Err(format!("shape {:?} is larger than any memory", info.shape)),
+        Some(n) => Err(format!("shape {:?} of {} takes {n} bytes but it has {bytes}", info.shape, info.dtype)),
     }
-    Ok(())
+}
+
+/// The reason why a tensor of a type that the format has and danqing does not read is refused; an error when it is not sound.
+fn unread(dtype: &str, shape: &[usize], bytes: usize) -> Result<String, String> {
+    let (name, bits) = UNREAD
+        .iter()
+        .find(|(name, _)| *name == dtype)
+        .ok_or_else(|| format!("its type {:?} is not known", dtype.chars().take(40).collect::<String>()))?;
+    let expected = shape.iter().try_fold(*bits, |n, &d| n.checked_mul(d));
+    if expected != bytes.checked_mul(8) {
+        return Err(format!("shape {shape:?} of {name} does not take {bytes} bytes"));
+    }
+    Ok(format!("its type {name} is not read"))
 }
 
 /// Bytes of a contiguous tensor, or `None` when any partial product overflows (a zero dimension hides nothing).
 pub(crate) fn checked_bytes(shape: &[usize], dtype: StorageType) -> Option<usize> {
     let nonzero = shape.iter().filter(|&&d| d != 0).try_fold(dtype.size(), |n, &d| n.checked_mul(d))?;
     Some(if shape.contains(&0) { 0 } else { nonzero })
-}
-
-fn shorten(text: &str) -> String {
-    text.chars().take(40).collect()
 }

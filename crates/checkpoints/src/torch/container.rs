@@ -63,13 +63,20 @@ impl Storages {
 pub(super) fn open_zip(blob: &Arc<Blob>) -> Opened {
     let bytes = blob.all()?;
     let entries = zip::directory(bytes)?;
-    let mut roots =
-        entries.keys().filter_map(|name| name.strip_suffix("data.pkl")).filter(|root| root.matches('/').count() <= 1);
+    let is_root = |root: &&str| root.is_empty() || root.ends_with('/') && root.matches('/').count() == 1;
+    let mut roots = entries.keys().filter_map(|name| name.strip_suffix("data.pkl")).filter(is_root);
     let Some(root) = roots.next() else {
         return Err(Refusal::Foreign("this archive has no data.pkl, so torch.save did not make it".to_owned()));
     };
     if let Some(other) = roots.next() {
         return Err(Refusal::Foreign(format!("this archive has two pickles, under {root:?} and {other:?}")));
+    }
+    let needed = |name: &str| {
+        name.strip_prefix(root)
+            .is_some_and(|rest| matches!(rest, "data.pkl" | "byteorder") || rest.starts_with("data/"))
+    };
+    if let Some((name, _)) = entries.iter().find(|(name, entry)| entry.compressed && needed(name)) {
+        return Err(Refusal::Foreign(format!("its entry {name:?} is compressed, which torch.save never does")));
     }
     if let Some(order) = entries.get(&format!("{root}byteorder"))
         && &bytes[order.range.clone()] != b"little"

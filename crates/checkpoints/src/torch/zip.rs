@@ -1,4 +1,4 @@
-//! The directory of a ZIP archive as `torch.save` writes it: stored entries only, nothing is extracted to the disk.
+//! The directory of a ZIP archive as `torch.save` writes it; nothing is extracted.
 //!
 //! Format: PKWARE APPNOTE 6.3.10, sections 4.3 to 4.5 (with ZIP64). The central directory and the local headers must
 //! agree on name, method and sizes, and entries may not overlap, so that every program sees the same contents.
@@ -16,12 +16,14 @@ const LOCATOR64: u32 = 0x0706_4b50;
 const DESCRIPTOR: u16 = 1 << 3;
 const ENCRYPTED: u16 = 1 | 1 << 6 | 1 << 13;
 
-/// One stored entry.
+/// One entry.
 #[derive(Clone, Debug)]
 pub(super) struct Stored {
-    /// Where its bytes lie in the archive.
+    /// Where its bytes lie in the archive, as they are there.
     pub(super) range: Range<usize>,
     pub(super) crc32: u32,
+    /// True for TorchScript's source code, which is of no use here; never true for what `torch.save` writes.
+    pub(super) compressed: bool,
 }
 
 /// Entries by name.
@@ -40,7 +42,7 @@ pub(super) fn directory(bytes: &[u8]) -> Result<BTreeMap<String, Stored>, String
         if entry.name.ends_with('/') && range.is_empty() {
             continue;
         }
-        let stored = Stored { range, crc32: entry.crc32 };
+        let stored = Stored { range, crc32: entry.crc32, compressed: entry.method != 0 };
         if let Some(name) = entries.insert(entry.name.clone(), stored).map(|_| entry.name) {
             return Err(format!("the archive's entry {name:?} appears twice"));
         }
@@ -77,6 +79,8 @@ struct Central {
     method: u16,
     flags: u16,
     crc32: u32,
+    /// Bytes in the archive, and unpacked.
+    compressed: usize,
     size: usize,
     header: usize,
 }
@@ -146,13 +150,10 @@ fn central_entry(reader: &mut Reader<'_>) -> Result<Central, String> {
     if flags & ENCRYPTED != 0 {
         return Err(format!("the archive's entry {name:?} is encrypted"));
     }
-    if method != 0 {
-        return Err(format!("the archive's entry {name:?} is compressed, which torch.save never does"));
-    }
-    if size != compressed {
+    if method == 0 && size != compressed {
         return Err(format!("the archive's entry {name:?} states two sizes"));
     }
-    Ok(Central { name, method, flags, crc32, size, header })
+    Ok(Central { name, method, flags, crc32, compressed, size, header })
 }
 
 /// Where the entry's bytes lie, after its local header was compared with the directory.
@@ -172,19 +173,19 @@ fn local_range(bytes: &[u8], limit: usize, entry: &Central) -> Result<Range<usiz
     if name != entry.name.as_bytes() || method != entry.method || flags != entry.flags {
         return Err(differ());
     }
-    for stated in [size, compressed] {
+    for (stated, expected) in [(size, entry.size), (compressed, entry.compressed)] {
         let later = stated == 0 && flags & DESCRIPTOR != 0;
         let stated = match (stated, wide.as_mut()) {
             (u32::MAX, Some(wide)) => wide.u64()?,
             (narrow, _) => narrow as usize,
         };
-        if !later && stated != entry.size {
+        if !later && stated != expected {
             return Err(differ());
         }
     }
     let start = reader.at;
-    reader.take(entry.size)?;
-    Ok(start..start + entry.size)
+    reader.take(entry.compressed)?;
+    Ok(start..start + entry.compressed)
 }
 
 fn check_overlap(entries: &BTreeMap<String, Stored>) -> Result<(), String> {
