@@ -1,3 +1,13 @@
 //! Model families, text encoders, autoencoders and their key maps.
+//!
+//! Networks are pure functions of tensors, used for drawing and for training alike. They take weights by name, never
+//! paths; their tensor names are diffusers' and transformers'.
 
+pub mod autoencoders;
+mod error;
+pub mod families;
+pub mod text_encoders;
 pub mod tokenizers;
+pub mod unet;
+
+pub use error::ModelError;

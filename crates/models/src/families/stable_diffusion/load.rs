@@ -1,0 +1,384 @@
+//! Puts a model together from its parts.
+
+use danqing_checkpoints::Weights;
+use danqing_nn::{LoadOptions as ParamOptions, Loader};
+use danqing_sampling::training_noise::BetaSchedule;
+use danqing_sampling::{PredictionType, TrainingNoise};
+use danqing_tensor::DType;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::detect::{self, Below};
+use super::keys;
+use super::parts::{Component, ModelParts};
+use super::prediction::{self, PredictionSource, Predicts};
+use super::source::Renamed;
+use super::{SamplingDefaults, StableDiffusion, TextBranchModel};
+use crate::autoencoders::{AutoencoderKl, AutoencoderKlConfig};
+use crate::error::ModelError;
+use crate::families::{self, HiddenState, ModelFamily, TextBranch, TextLayout};
+use crate::text_encoders::{ClipTextConfig, ClipTextEncoder};
+use crate::tokenizers::ClipTokenizer;
+use crate::unet::{Unet, UnetConfig};
+
+/// How a model is loaded.
+#[derive(Debug, Clone, Copy)]
+pub struct LoadOptions {
+    /// Element type of weights and activations.
+    pub dtype: DType,
+    /// What the network predicts, where the checkpoint does not say.
+    pub prediction: Option<PredictionType>,
+}
+
+impl Default for LoadOptions {
+    fn default() -> Self {
+        Self { dtype: DType::F32, prediction: None }
+    }
+}
+
+/// Tensors that published files carry and that no evaluation needs.
+fn needless(name: &str) -> bool {
+    let leaf = name.rsplit('.').next().unwrap_or(name);
+    leaf == "position_ids"
+        || leaf == "logit_scale"
+        || name.ends_with("v_pred")
+        || name.ends_with("ztsnr")
+        || name.ends_with("text_projection")
+        || name.ends_with("text_projection.weight")
+        || name.contains("transformer.resblocks.23.")
+        || name.contains(".loss.")
+}
+
+fn unknown<T>(what: String) -> Result<T, ModelError> {
+    Err(ModelError::Unknown(what))
+}
+
+impl StableDiffusion {
+    /// Builds the model.
+    ///
+    /// # Errors
+    /// A part that is missing, cannot be read, or does not fit; the sentence names what is missing, unexpected or
+    /// misshapen.
+    pub fn load(parts: &ModelParts, options: LoadOptions) -> Result<Self, ModelError> {
+        match parts {
+            ModelParts::Folder { .. } => from_folder(parts, options),
+            ModelParts::Single { .. } => from_single(parts, options),
+        }
+    }
+}
+
+fn params(dtype: DType) -> ParamOptions {
+    ParamOptions::inference(dtype)
+}
+
+fn parsed<T: DeserializeOwned>(what: &str, config: &Value) -> Result<T, ModelError> {
+    // Fields that a file sets to null keep their defaults.
+    let mut config = config.clone();
+    if let Some(fields) = config.as_object_mut() {
+        fields.retain(|_, v| !v.is_null());
+    }
+    serde_json::from_value(config).map_err(|e| ModelError::Configuration(format!("{what}: {e}")))
+}
+
+fn from_folder(parts: &ModelParts, options: LoadOptions) -> Result<StableDiffusion, ModelError> {
+    let ModelParts::Folder { name, index, components, tokenizers } = parts else {
+        return unknown("not a folder".into());
+    };
+    let part = |folder: &str| -> Result<(&Component, &Weights), ModelError> {
+        match components.get(folder) {
+            Some(c @ Component { weights: Some(w), .. }) => Ok((c, w)),
+            _ => unknown(format!("{name} has no {folder} with config.json and weights: is the download complete?")),
+        }
+    };
+
+    let (component, weights) = part("unet")?;
+    let config: UnetConfig = parsed("unet/config.json", &component.config)?;
+    let loader = Loader::new(weights.clone(), params(options.dtype));
+    let unet = Unet::load(&loader, &config)?;
+    let mut bytes = loader.finish()?.bytes() as u64;
+
+    let (component, weights) = part("vae")?;
+    let vae_config: AutoencoderKlConfig = parsed("vae/config.json", &component.config)?;
+    let (autoencoder, size) = autoencoder_from_folder(weights, &vae_config, options.dtype)?;
+    bytes += size;
+
+    let added = config.projection_class_embeddings_input_dim.filter(|_| config.has_added_conditioning());
+    let family = families::of_unet(config.cross_attention_dim, added);
+    let branches: Vec<TextBranch> = match family {
+        Some(family) => family.text.to_vec(),
+        None => folder_branches(components.contains_key("text_encoder_2"), components.contains_key("text_encoder")),
+    };
+    let mut text = Vec::new();
+    for branch in branches {
+        let (component, weights) = part(branch.folder)?;
+        let mut config: ClipTextConfig = parsed(&format!("{}/config.json", branch.folder), &component.config)?;
+        let Some(tokenizer) = tokenizers.get(branch.tokenizer_folder) else {
+            return unknown(format!("{name} has no {} with vocab.json and merges.txt", branch.tokenizer_folder));
+        };
+        // transformers' CLIPTextModel leaves the projection out even where the width is configured.
+        if component.config.get("architectures").is_none() && weights.contains("text_projection.weight") {
+            config.architectures = vec!["CLIPTextModelWithProjection".into()];
+        }
+        let loader = Loader::new(weights.clone(), params(options.dtype));
+        let encoder = ClipTextEncoder::load(&loader, &config)?;
+        bytes += loader.finish_ignoring(needless)?.bytes() as u64;
+        text.push(TextBranchModel {
+            encoder,
+            tokenizer: tokenizer.clone(),
+            hidden: branch.hidden,
+            pooled: branch.pooled,
+        });
+    }
+
+    let scheduler = components.get("scheduler").map(|c| &c.config).cloned().unwrap_or(Value::Null);
+    let zero_snr = scheduler.get("rescale_betas_zero_snr").and_then(Value::as_bool).unwrap_or(false);
+    let configured = match scheduler.get("prediction_type").and_then(Value::as_str) {
+        Some(said) => match PredictionType::parse(said) {
+            Some(p) => Some((p, PredictionSource::Configuration)),
+            None => return unknown(format!("{name}: prediction_type {said} is not known")),
+        },
+        // diffusers' own default where a configuration is there and silent.
+        None => (!scheduler.is_null()).then_some((PredictionType::Epsilon, PredictionSource::Configuration)),
+    };
+    let predicts = settle(configured, zero_snr, options.prediction, family, &unet)?;
+    let noise = training_noise(&scheduler, predicts)?;
+    let spacing = scheduler.get("timestep_spacing").and_then(Value::as_str).map(String::from);
+    let downscale = vae_config.downscale();
+    let native_size = config.sample_size.map(|s| s * downscale).or(family.map(|f| f.native_size)).unwrap_or(512);
+    let zeros = index.get("force_zeros_for_empty_prompt").and_then(Value::as_bool).unwrap_or(false);
+    let own = index.get("danqing").cloned().unwrap_or(Value::Null);
+    Ok(StableDiffusion {
+        name: name.clone(),
+        hash: None,
+        family,
+        text,
+        autoencoder,
+        time_ids: time_ids(&config),
+        unet,
+        noise,
+        predicts,
+        defaults: SamplingDefaults::of(predicts, spacing.as_deref(), &own),
+        steps_offset: scheduler.get("steps_offset").and_then(Value::as_u64).unwrap_or(0) as usize,
+        native_size,
+        zeros_for_empty_prompt: zeros,
+        dtype: options.dtype,
+        weight_bytes: bytes,
+        notices: Vec::new(),
+    })
+}
+
+fn folder_branches(second: bool, first: bool) -> Vec<TextBranch> {
+    let mut branches = Vec::new();
+    let both = first && second;
+    if first {
+        let hidden = if both { HiddenState::Raw { clip_skip: 2 } } else { families::SD1.text[0].hidden };
+        branches.push(TextBranch { hidden, ..families::SD1.text[0] });
+    }
+    if second {
+        branches.push(families::SDXL.text[1]);
+    }
+    branches
+}
+
+/// Numbers of the size conditioning: what is left of the added width beside the pooled text.
+fn time_ids(config: &UnetConfig) -> usize {
+    let added = config.projection_class_embeddings_input_dim.filter(|_| config.has_added_conditioning());
+    let family = families::of_unet(config.cross_attention_dim, added);
+    match (family, added) {
+        (Some(family), _) => family.time_ids,
+        (None, Some(_)) => 6,
+        (None, None) => 0,
+    }
+}
+
+fn autoencoder_from_folder(
+    weights: &Weights,
+    config: &AutoencoderKlConfig,
+    dtype: DType,
+) -> Result<(AutoencoderKl, u64), ModelError> {
+    let old = weights.contains("decoder.mid_block.attentions.0.query.weight");
+    let source = Renamed::new(weights, "", move |name| {
+        if old && let Some(stored) = keys::autoencoder_old_attention(name) {
+            return Some(stored);
+        }
+        None
+    });
+    let loader = Loader::new(source, params(dtype));
+    let autoencoder = AutoencoderKl::load(&loader, config)?;
+    let bytes = loader.finish()?.bytes() as u64;
+    Ok((autoencoder, bytes))
+}
+
+fn autoencoder_from_single(
+    weights: &Weights,
+    prefix: &str,
+    scaling_factor: f32,
+    dtype: DType,
+) -> Result<(AutoencoderKl, u64), ModelError> {
+    if weights.contains("decoder.up_blocks.0.resnets.0.conv1.weight") {
+        // A diffusers autoencoder in one file; its shape is that of every published one.
+        let config = AutoencoderKlConfig { scaling_factor, ..Default::default() };
+        return autoencoder_from_folder(weights, &config, dtype);
+    }
+    let Some(config) = detect::autoencoder(Below { weights, prefix }, scaling_factor) else {
+        return unknown(format!(
+            "{} holds no autoencoder under {prefix:?}: give one with --vae",
+            weights.source()
+        ));
+    };
+    let levels = config.block_out_channels.len();
+    let source = Renamed::new(weights, prefix, move |name| keys::autoencoder(levels, name));
+    let loader = Loader::new(source, params(dtype));
+    let autoencoder = AutoencoderKl::load(&loader, &config)?;
+    let bytes = loader.finish_ignoring(needless)?.bytes() as u64;
+    Ok((autoencoder, bytes))
+}
+
+const UNET_PREFIX: &str = "model.diffusion_model.";
+
+fn from_single(parts: &ModelParts, options: LoadOptions) -> Result<StableDiffusion, ModelError> {
+    let ModelParts::Single { name, weights, sidecar, tokenizers, autoencoder } = parts else {
+        return unknown("not a single file".into());
+    };
+    let at = Below { weights, prefix: UNET_PREFIX };
+    // The context's width names the family, the family how heads are counted.
+    let heads = |context: usize| {
+        families::FAMILIES.iter().find(|f| f.context == context).map_or(detect::Heads::Count(8), |f| f.heads)
+    };
+    let Some(config) = detect::unet(at, heads) else {
+        return unknown(resemblance(weights));
+    };
+    let added = config.projection_class_embeddings_input_dim;
+    let Some(family) = families::of_unet(config.cross_attention_dim, added) else {
+        return unknown(format!(
+            "{} holds a U-Net with text context {} wide, which no known family has ({})",
+            weights.source(),
+            config.cross_attention_dim,
+            families::FAMILIES.iter().map(|f| format!("{}: {}", f.title, f.context)).collect::<Vec<_>>().join(", ")
+        ));
+    };
+    let mapped = config.clone();
+    let source = Renamed::new(weights, UNET_PREFIX, move |n| keys::unet(&mapped, n));
+    let loader = Loader::new(source, params(options.dtype));
+    let unet = Unet::load(&loader, &config)?;
+    let mut bytes = loader.finish_ignoring(needless)?.bytes() as u64;
+
+    let (autoencoder, size) = match autoencoder {
+        Some(own) => autoencoder_from_single(own, "", family.scaling_factor, options.dtype)?,
+        None => autoencoder_from_single(weights, "first_stage_model.", family.scaling_factor, options.dtype)?,
+    };
+    bytes += size;
+
+    let mut text = Vec::new();
+    for branch in family.text {
+        let tokenizer = &tokenizers[usize::from(branch.layout != TextLayout::Transformers)];
+        let (branch, size) = text_from_single(weights, branch, tokenizer, options.dtype)?;
+        bytes += size;
+        text.push(branch);
+    }
+
+    let (said, zero_snr) = prediction::of_single(weights, sidecar.as_deref());
+    let predicts = settle(said, zero_snr, options.prediction, Some(family), &unet)?;
+    let noise = training_noise(&Value::Null, predicts)?;
+    Ok(StableDiffusion {
+        name: name.clone(),
+        hash: None,
+        family: Some(family),
+        text,
+        autoencoder,
+        time_ids: time_ids(&config),
+        unet,
+        noise,
+        predicts,
+        defaults: SamplingDefaults::of(predicts, None, &Value::Null),
+        steps_offset: 1,
+        native_size: family.native_size,
+        zeros_for_empty_prompt: false,
+        dtype: options.dtype,
+        weight_bytes: bytes,
+        notices: Vec::new(),
+    })
+}
+
+fn text_from_single(
+    weights: &Weights,
+    branch: &TextBranch,
+    tokenizer: &ClipTokenizer,
+    dtype: DType,
+) -> Result<(TextBranchModel, u64), ModelError> {
+    let at = Below { weights, prefix: branch.prefix };
+    let config = match branch.layout {
+        TextLayout::Transformers => detect::clip(at),
+        TextLayout::OpenClip { drop_last_layer } => detect::open_clip(at, drop_last_layer),
+    };
+    let Some(config) = config else {
+        return unknown(format!(
+            "{} holds no text encoder under {:?}: it may be a U-Net alone; use the full checkpoint",
+            weights.source(),
+            branch.prefix
+        ));
+    };
+    let mapped = config.clone();
+    let source = match branch.layout {
+        TextLayout::Transformers => Renamed::new(weights, branch.prefix, |_| None),
+        TextLayout::OpenClip { .. } => Renamed::new(weights, branch.prefix, move |n| keys::open_clip(&mapped, n)),
+    };
+    let loader = Loader::new(source, params(dtype));
+    let encoder = ClipTextEncoder::load(&loader, &config)?;
+    let bytes = loader.finish_ignoring(needless)?.bytes() as u64;
+    let tokenizer = tokenizer.clone();
+    Ok((TextBranchModel { encoder, tokenizer, hidden: branch.hidden, pooled: branch.pooled }, bytes))
+}
+
+/// A sentence for a file that is no model: what it resembles.
+fn resemblance(weights: &Weights) -> String {
+    let has = |part: &str| weights.names().any(|n| n.contains(part));
+    let what = if has("lora_up") || has("lora_A.") || has("lora.up") {
+        "it looks like a LoRA, which is added to a model and cannot draw alone"
+    } else if has("double_blocks.") {
+        "it looks like a FLUX model, which is not supported yet"
+    } else if has("joint_blocks.") {
+        "it looks like a Stable Diffusion 3 model, which is not supported yet"
+    } else if has("controlnet") || has("control_model.") || has("zero_convs.") {
+        "it looks like a ControlNet, which steers a model and cannot draw alone"
+    } else if has("first_stage_model.") || has("decoder.up.") || has("decoder.up_blocks.") {
+        "it looks like an autoencoder (VAE) alone: give it with --vae beside a model"
+    } else if has("down_blocks.") {
+        "it looks like a diffusers U-Net alone: point at the folder that holds unet, vae and text_encoder"
+    } else if has("text_model.") {
+        "it looks like a text encoder alone"
+    } else if has("RRDB_trunk") || has("conv_body") || has("upsampler.") {
+        "it looks like an upscaler"
+    } else {
+        "none of its tensor names belong to a known family"
+    };
+    format!("{} is no Stable Diffusion checkpoint: {what}", weights.source())
+}
+
+fn settle(
+    said: Option<(PredictionType, PredictionSource)>,
+    zero_snr: bool,
+    user: Option<PredictionType>,
+    family: Option<&'static ModelFamily>,
+    unet: &Unet,
+) -> Result<Predicts, ModelError> {
+    let of_family = || family.and_then(|f| f.prediction).map(|p| (p, PredictionSource::Family));
+    let found = said.or(user.map(|p| (p, PredictionSource::User))).or_else(of_family);
+    let (prediction, source) = match found {
+        Some(found) => found,
+        None => (prediction::probe(unet)?, PredictionSource::Probe),
+    };
+    Ok(Predicts { prediction, source, zero_snr })
+}
+
+fn training_noise(scheduler: &Value, predicts: Predicts) -> Result<TrainingNoise, ModelError> {
+    let number = |key: &str, or: f64| scheduler.get(key).and_then(Value::as_f64).unwrap_or(or);
+    let schedule = scheduler.get("beta_schedule").and_then(Value::as_str).unwrap_or("scaled_linear");
+    let Some(schedule) = BetaSchedule::parse(schedule) else {
+        return unknown(format!("beta_schedule {schedule} is not known"));
+    };
+    let steps = number("num_train_timesteps", 1000.0) as usize;
+    let noise = TrainingNoise::new(schedule, steps, number("beta_start", 0.00085), number("beta_end", 0.012))
+        .map_err(|e| ModelError::Configuration(e.to_string()))?;
+    Ok(if predicts.zero_snr { noise.with_zero_terminal_snr() } else { noise })
+}

@@ -1,0 +1,5 @@
+//! Text encoders.
+
+mod clip;
+
+pub use clip::{ClipTextConfig, ClipTextEncoder, TextEncoding};
