@@ -13,7 +13,7 @@ pub(crate) use config::block_types;
 pub use embedding::timestep_embedding;
 
 use blocks::{Downsample, ResnetBlock, ResnetShape, SAME, Upsample};
-use danqing_nn::{Conv2d, GroupNorm, LoadError, Loader};
+use danqing_nn::{Conv2d, GroupNorm, Loader};
 use danqing_tensor::{Activation, Tensor, TensorError};
 use crate::error::{ModelError, invalid};
 use embedding::{AddedEmbedding, TimeEmbedding};

@@ -3,7 +3,7 @@
 //! Source: diffusers `Transformer2DModel`, `BasicTransformerBlock`; Rombach et al. 2022, §3.3.
 
 use danqing_nn::{Conv2d, GroupNorm, LayerNorm, Linear, LoadError, Loader};
-use danqing_tensor::{Activation, AttentionOptions, ConvFusion, LinearFusion, Tensor, TensorError};
+use danqing_tensor::{AttentionOptions, ConvFusion, LinearFusion, Tensor, TensorError};
 
 use super::blocks::POINT;
 
