@@ -6,6 +6,7 @@ output of every block. Writes fixtures/reference/models/*.safetensors.
     python reference/gen_models.py
 """
 
+import copy
 import hashlib
 import json
 import pathlib
@@ -89,6 +90,14 @@ def unet(name, seed, height, width, **config):
     hooks(model, names, t)
     with torch.no_grad():
         t["out.sample"] = model(t["in.sample"], t["in.timestep"], t["in.context"], added_cond_kwargs=added).sample
+        # How far PyTorch's own bfloat16 is away: what a bfloat16 path may be measured by.
+        wide = {k: v.clone() for k, v in t.items()}
+        half = copy.deepcopy(model).bfloat16()
+        inputs = [t["in.sample"].bfloat16(), t["in.timestep"], t["in.context"].bfloat16()]
+        narrow = half(*inputs, added_cond_kwargs=added and {k: v.bfloat16() for k, v in added.items()}).sample.float()
+        t = wide
+        t["bf16.relative_l2"] = ((narrow - t["out.sample"]).norm() / t["out.sample"].norm()).reshape(1)
+        print(name, "bf16 relative l2", t["bf16.relative_l2"].item())
     save(name, model, dict(config), t)
 
 
