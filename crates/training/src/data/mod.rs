@@ -9,15 +9,18 @@ pub mod caption;
 pub mod choices;
 pub mod colour;
 pub mod concept;
+mod corpus;
 mod dice;
 mod icons;
 pub mod labels;
 mod layout;
 mod pixels;
+mod prompts;
 mod scene;
 mod shapes;
 pub mod split;
 mod sprites;
+pub mod words;
 
 use std::io;
 use std::path::PathBuf;
@@ -25,10 +28,13 @@ use std::path::PathBuf;
 pub use background::BACKGROUNDS;
 pub use colour::OBJECT_COLOURS;
 pub use concept::Concept;
+pub use corpus::caption_corpus;
 pub use labels::{Language, ObjectLabel, Relation, SceneKind, SceneLabels, SizeWord};
+pub use prompts::{EvaluationPrompt, PromptKind, evaluation_prompts};
 pub use scene::{Scene, SceneConfig, SceneGenerator, ScenePlan, SceneWeights};
 pub use split::Split;
 pub use sprites::{SPRITE_SIDE, Source, Sprite, SpriteLibrary, Style};
+pub use words::{KnownWords, UnknownWord, known_words};
 
 /// Why the data cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +78,14 @@ pub enum DataError {
         set: String,
         /// The icon.
         icon: String,
+        /// Why.
+        why: String,
+    },
+    /// The CLDR annotations are not what they should be.
+    #[error("{} holds no CLDR annotations: {why}; install the npm package cldr-annotations-full again", path.display())]
+    Annotations {
+        /// The file.
+        path: PathBuf,
         /// Why.
         why: String,
     },
