@@ -157,7 +157,10 @@ impl Captions<'_> {
             Some(second) => {
                 let (x, y) = (self.noun_en(first, "", dice), self.noun_en(second, "", dice));
                 let middle = match labels.relation {
-                    Some(_) if dice.chance(0.2) => dice.word(&["and", "and", "next to", "with"]),
+                    Some(relation) if dice.chance(0.2) => match relation {
+                        Relation::LeftOf | Relation::RightOf => dice.word(&["and", "and", "next to", "with"]),
+                        Relation::Above | Relation::Below => dice.word(&["and", "and", "with"]),
+                    },
                     Some(Relation::LeftOf) => dice.word(&["left of", "to the left of", "on the left of"]),
                     Some(Relation::RightOf) => dice.word(&["right of", "to the right of", "on the right of"]),
                     Some(Relation::Above) => dice.word(&["above", "above", "over", "on top of"]),
@@ -202,13 +205,14 @@ impl Captions<'_> {
             Some(word) if !digits => (*word).to_owned(),
             _ => object.count.to_string(),
         };
+        // 蓝色的小猫, never 蓝小猫.
+        let forms = if size.is_empty() { [0.6, 0.15, 0.25] } else { [1.0, 0.0, 0.0] };
         let colour = OBJECT_COLOURS.get(object.colour.unwrap_or(usize::MAX));
-        let colour =
-            colour.map_or(String::new(), |c| match dice.as_mut().map_or(0, |d| d.weighted(&[0.6, 0.15, 0.25])) {
-                0 => format!("{}的", c.zh),
-                1 => c.zh.to_owned(),
-                _ => c.zh_short.to_owned(),
-            });
+        let colour = colour.map_or(String::new(), |c| match dice.as_mut().map_or(0, |d| d.weighted(&forms)) {
+            0 => format!("{}的", c.zh),
+            1 => c.zh.to_owned(),
+            _ => c.zh_short.to_owned(),
+        });
         format!("{number}{}{colour}{size}{name}", concept.measure_word)
     }
 

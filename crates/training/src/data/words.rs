@@ -58,7 +58,14 @@ const GRAMMAR_EN: &[&str] = &[
     "colored",
     "coloured",
     "pair",
-    "x",
+    "x1",
+    "x2",
+    "x3",
+    "x4",
+    "1",
+    "2",
+    "3",
+    "4",
 ];
 const GRAMMAR_ZH: &[&str] = &[
     "画",
@@ -291,7 +298,7 @@ impl KnownWords {
                     while let Some(first) = rest.first() {
                         // The longest name of up to four words that begins here.
                         let taken = (1..=rest.len().min(4)).rev().find(|&n| known.contains(&rest[..n].join(" ")));
-                        if taken.is_none() && !first.bytes().all(|b| b.is_ascii_digit()) {
+                        if taken.is_none() {
                             add(first);
                         }
                         rest = &rest[taken.unwrap_or(1)..];
@@ -330,7 +337,12 @@ impl KnownWords {
         }
         let letters: Vec<char> = word.chars().collect();
         let colours = self.colours.iter().map(|c| if wide { c.zh[0].as_str() } else { c.en.as_str() });
-        let names = self.things.iter().flat_map(|t| if wide { &t.zh } else { &t.en }).map(String::as_str);
+        // Plurals stand behind their singular and are not offered.
+        let singular = |thing: &&KnownThing, name: &&String| !thing.en.iter().any(|other| plural(other) == **name);
+        let names = self.things.iter().flat_map(|thing| {
+            let names = if wide { &thing.zh } else { &thing.en };
+            names.iter().filter(move |name| singular(&thing, name)).map(String::as_str)
+        });
         let mut near: Vec<(usize, &str)> = names
             .chain(colours)
             .filter_map(|candidate| {
@@ -389,16 +401,19 @@ fn runs(prompt: &str) -> Vec<Run> {
     out
 }
 
-/// Levenshtein distance.
+/// Optimal string alignment distance: insertions, deletions, changes, and swaps of neighbours.
 fn edits(x: &[char], y: &[char]) -> usize {
+    let mut before = vec![0; y.len() + 1];
     let mut row: Vec<usize> = (0..=y.len()).collect();
-    for (i, a) in x.iter().enumerate() {
-        let mut corner = std::mem::replace(&mut row[0], i + 1);
-        for (j, b) in y.iter().enumerate() {
-            let change = corner + usize::from(a != b);
-            corner = row[j + 1];
-            row[j + 1] = change.min(row[j] + 1).min(corner + 1);
+    for i in 0..x.len() {
+        let mut next = vec![i + 1; y.len() + 1];
+        for j in 0..y.len() {
+            next[j + 1] = (row[j] + usize::from(x[i] != y[j])).min(row[j + 1] + 1).min(next[j] + 1);
+            if i > 0 && j > 0 && x[i] == y[j - 1] && x[i - 1] == y[j] {
+                next[j + 1] = next[j + 1].min(before[j - 1] + 1);
+            }
         }
+        before = std::mem::replace(&mut row, next);
     }
     row[y.len()]
 }
@@ -436,7 +451,7 @@ mod tests {
         let found = words().unknown("a purple castel beside two zorgs");
         let named: Vec<&str> = found.iter().map(|u| u.word.as_str()).collect();
         assert_eq!(named, ["castel", "beside", "zorgs"]);
-        assert_eq!(found[0].suggestions, ["castle"]);
+        assert_eq!(found[0].suggestions, ["castle", "camel"]);
         let found = words().unknown("一只红色的霸王龙在月亮上面");
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].word, "霸王");
