@@ -1,16 +1,19 @@
 """Golden values for danqing's noise: writes fixtures/reference/sampling/noise.safetensors.
 
 torch.randn on the CPU by torch itself; the NVIDIA generator by numpy from its definition (Philox4x32-10, Box-Muller in
-float64); A1111's spherical interpolation from its definition. Needs torch, numpy, safetensors.
+float64); A1111's spherical interpolation from its definition; the Brownian tree of SDE samplers by torchsde through k-diffusion.
+Needs torch, torchsde, k-diffusion, numpy, safetensors.
 
     python reference/gen_noise.py
 """
 
+import importlib.metadata
 import json
 import pathlib
 
 import numpy as np
 import torch
+from k_diffusion import sampling
 from safetensors.numpy import save_file
 
 OUT = pathlib.Path(__file__).resolve().parent.parent / "fixtures/reference/sampling/noise.safetensors"
@@ -69,13 +72,29 @@ def variation():
     return np.stack(pictures).astype(np.float32)
 
 
+def tree():
+    """The Brownian tree of k-diffusion's SDE samplers: per picture as A1111 seeds it, and one for a batch as ComfyUI."""
+    sigmas = sampling.get_sigmas_karras(12, 0.0291671582, 14.6146412293)
+    middle = ((sigmas[3] * sigmas[4]) ** 0.5).item()
+    steps = [*zip(sigmas[:-2].tolist(), sigmas[1:-1].tolist()), (sigmas[3].item(), middle)]
+    out = {"tree.sigmas": sigmas.numpy(), "tree.steps": np.asarray(steps, dtype=np.float64)}
+    x = torch.zeros(2, 4, 3, 5)
+    for name, seed in (("a1111", [42, 43]), ("comfyui", 2**40 + 7)):
+        sampler = sampling.BrownianTreeNoiseSampler(x, sigmas[-2], sigmas[0], seed=seed)
+        draws = [sampler(torch.tensor(a), torch.tensor(b)) for a, b in steps]
+        out[f"tree.{name}"] = torch.stack(draws).flatten(1).numpy()
+    return out
+
+
 def main():
     tensors = torch_draws()
     for seed in (0, 42, 2**32 + 7, 2**63 + 12345):
         for call in (0, 1):
             tensors[f"nv.{seed}.{call}"] = nv(seed, 64, call)
     tensors["variation"] = variation()
-    versions = {"torch": torch.__version__, "numpy": np.__version__}
+    tensors.update(tree())
+    versions = {"torch": torch.__version__, "numpy": np.__version__, "torchsde": importlib.metadata.version("torchsde")}
+    versions["k_diffusion"] = importlib.metadata.version("k-diffusion")
     OUT.parent.mkdir(parents=True, exist_ok=True)
     save_file(tensors, OUT, {"versions": json.dumps(versions), "script": "reference/gen_noise.py"})
     print(OUT.stat().st_size)

@@ -58,6 +58,7 @@ pub fn sample(
     options.check()?;
     let sigmas = sampler.plan(sigmas);
     state.check(&sigmas)?;
+    noise.begin(&sigmas);
     noise.seek(state.noise_draws, state.x.len())?;
     let total = sigmas.len() - 1;
     while state.step < total {
@@ -98,7 +99,7 @@ fn check_sigmas(sigmas: &[f64], path: NoisePath) -> Result<(), SampleError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::noise::{DrawOrder, Generator, NoiseShape, SeededNoise};
+    use crate::noise::{DrawOrder, DrawType, Generator, NoiseShape, SeededNoise};
     use crate::sampler::DenoiseError;
     use crate::samplers::SAMPLERS;
 
@@ -133,7 +134,7 @@ mod tests {
         fail_from: usize,
     ) -> Result<Outcome, SampleError> {
         let shape = NoiseShape { batch: 1, channels: 2, height: 3, width: 3 };
-        let mut noise = SeededNoise::new(Generator::Own, DrawOrder::A1111, shape, 1);
+        let mut noise = SeededNoise::new(Generator::Cpu(DrawType::F32), DrawOrder::A1111, shape, 1);
         let mut toy = Toy { calls: 0, fail_from };
         let options = SamplerOptions { eta: Some(0.8), s_churn: 1.0, ..Default::default() };
         sample(sampler, &options, &mut toy, &SIGMAS, &mut noise, state, &mut |progress| {

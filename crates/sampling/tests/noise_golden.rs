@@ -63,3 +63,23 @@ fn variations_as_a1111() {
     source.with_variation(variation).unwrap().draw(Draw::Initial, &mut found).unwrap();
     danqing_testing::assert_close("variation", &found, &fixture.f32("variation"), (4e-6, 0.0));
 }
+
+/// torchsde goes down the tree in f32, some twenty additions deep, and divides by the root of steps down to 0.03.
+#[test]
+fn torchsdes_brownian_tree() {
+    let fixture = Fixture::open("reference/sampling/noise.safetensors");
+    let shape = NoiseShape { batch: 2, channels: 4, height: 3, width: 5 };
+    let mut blocks = Blocks::new("BrownianTreeNoiseSampler");
+    for (name, order, seed) in [("a1111", DrawOrder::A1111, 42), ("comfyui", DrawOrder::ComfyUi, (1 << 40) + 7)] {
+        let mut source = SeededNoise::new(Generator::Cpu(DrawType::F32), order, shape, seed);
+        source.begin(&fixture.f64("tree.sigmas"));
+        let mut found = Vec::new();
+        for step in fixture.f64("tree.steps").chunks(2) {
+            let mut draw = vec![0f32; shape.numel()];
+            source.draw(Draw::Between { from: step[0], to: step[1] }, &mut draw).unwrap();
+            found.extend(draw);
+        }
+        blocks.check(name, &found, &fixture.f32(&format!("tree.{name}")), (2e-5, 0.0));
+    }
+    blocks.finish();
+}

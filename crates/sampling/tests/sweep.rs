@@ -69,7 +69,7 @@ fn run(
     state: &mut SamplerState,
     stop: usize,
 ) -> usize {
-    let mut noise = SeededNoise::new(Generator::Cpu(DrawType::F32), DrawOrder::A1111, SHAPE, 3);
+    let mut noise = SeededNoise::new(Generator::Cpu(DrawType::F32), DrawOrder::Diffusers, SHAPE, 3);
     let mut total = 0;
     let outcome = sample(sampler, &SamplerOptions::default(), network, sigmas, &mut noise, state, &mut |progress| {
         total = progress.total;

@@ -9,8 +9,10 @@ pub mod nv;
 pub mod own;
 pub mod philox;
 pub mod recorded;
+mod seed_sequence;
 pub mod seeded;
 pub mod torch_cpu;
+mod torch_tree;
 pub mod variation;
 
 pub use recorded::RecordedNoise;
@@ -49,6 +51,11 @@ pub trait NoiseSource {
     /// # Errors
     /// Where the source has no more, or the length is none that it can serve.
     fn draw(&mut self, draw: Draw, out: &mut [f32]) -> Result<(), SampleError>;
+
+    /// Is told all sigmas of a run before its first draw; a path over sigma may need their range.
+    fn begin(&mut self, sigmas: &[f64]) {
+        let _ = sigmas;
+    }
 
     /// Goes to the place after the initial noise and `draws` further draws of `len` values each.
     ///

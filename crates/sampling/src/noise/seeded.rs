@@ -3,7 +3,7 @@
 use super::own::{self, Stream};
 use super::torch_cpu::{DrawType, TorchCpu};
 use super::variation::slerp;
-use super::{Draw, NoiseSource, Variation, brownian, nv::NvPhilox};
+use super::{Draw, NoiseSource, Variation, brownian, nv::NvPhilox, torch_tree};
 use crate::error::{SampleError, check_length};
 
 /// Which generator makes the numbers.
@@ -13,11 +13,11 @@ pub enum Generator {
     Cpu(DrawType),
     /// Torch on an NVIDIA card, in f32 (A1111's "NV").
     Nv,
-    /// Our own, counter-based; Brownian paths for SDE samplers.
+    /// Our own, counter-based; with our own Brownian paths for SDE samplers.
     Own,
 }
 
-/// Who draws what.
+/// Who draws what. For SDE samplers A1111 and ComfyUI walk torchsde's Brownian tree, diffusers draws as for any step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DrawOrder {
     /// Picture `i` of a batch has a generator of its own, seeded with `seed + i`, and goes on with it in every step. Also
@@ -65,13 +65,16 @@ pub struct SeededNoise {
     step_seed_delta: u64,
     running: Vec<Running>,
     started: bool,
+    /// Lowest and highest sigma of the run that is not 0.
+    range: Option<(f64, f64)>,
 }
 
 impl SeededNoise {
     /// Noise for a batch of pictures that begins with `seed`.
     pub fn new(generator: Generator, order: DrawOrder, shape: NoiseShape, seed: u64) -> Self {
-        let (variation, step_seed_delta) = (None, 0);
-        SeededNoise { generator, order, shape, seed, variation, step_seed_delta, running: Vec::new(), started: false }
+        let (variation, step_seed_delta, range) = (None, 0, None);
+        let (running, started) = (Vec::new(), false);
+        SeededNoise { generator, order, shape, seed, variation, step_seed_delta, running, started, range }
     }
 
     /// Goes some way towards another seed's noise. With a strength above 0 every picture of the batch keeps `seed`, and the
@@ -133,11 +136,38 @@ impl SeededNoise {
     }
 }
 
+impl SeededNoise {
+    /// The increment on torchsde's tree, where the program imitated has one.
+    fn draw_tree(&self, from: f64, to: f64, out: &mut [f32]) -> bool {
+        let Some(range) = self.range else { return false };
+        if self.generator == Generator::Own || self.order == DrawOrder::Diffusers {
+            return false;
+        }
+        let (_, len) = self.parts();
+        let normal = |seed: u64, out: &mut [f32]| Running::new(self.generator, seed).draw(Draw::Initial, out);
+        for (i, part) in out.chunks_exact_mut(len).enumerate() {
+            torch_tree::increment(self.seed_of(i), range, (from, to), &normal, part);
+        }
+        true
+    }
+}
+
 impl NoiseSource for SeededNoise {
+    fn begin(&mut self, sigmas: &[f64]) {
+        let low = sigmas.iter().copied().filter(|s| *s > 0.0).fold(f64::INFINITY, f64::min);
+        let high = sigmas.iter().copied().fold(0.0, f64::max);
+        self.range = (low < high).then_some((low, high));
+    }
+
     fn draw(&mut self, draw: Draw, out: &mut [f32]) -> Result<(), SampleError> {
         check_length("the buffer for noise", out.len(), self.shape.numel())?;
         if draw == Draw::Initial {
             self.initial(out);
+            return Ok(());
+        }
+        if let Draw::Between { from, to } = draw
+            && self.draw_tree(from, to, out)
+        {
             return Ok(());
         }
         if !self.started {
