@@ -1,8 +1,10 @@
 //! Where stored bytes live: a mapped file, memory of the program itself, or a buffer. The only `unsafe` of this crate.
 //!
-//! A mapped file that another process truncates would answer a read behind its new end with SIGBUS, which ends the
-//! process. [`Blob::range`] therefore asks for the file's length again at every read and refuses when it has shrunk; a
-//! truncation between that question and the read cannot be caught (see `docs/shortcomings.md`). Replacing a file by
+//! Numbers are read through [`Blob::stream`], which asks the system for them block by block: a file cut short meanwhile is an
+//! error, and the pages do not count as memory of this process. Directories, and the borrowed bytes of
+//! [`crate::Weights::bytes`], come from the map. A mapped file that another process truncates would answer a read behind its
+//! new end with SIGBUS, which ends the process; [`Blob::range`] therefore asks for the file's length again at every read and
+//! refuses when it has shrunk. A truncation between that question and the read cannot be caught. Replacing a file by
 //! renaming, as all our own writers do, never touches an open map.
 
 use std::fs::File;
@@ -12,6 +14,9 @@ use std::path::{Path, PathBuf};
 use memmap2::Mmap;
 
 use crate::WeightsError;
+
+/// Bytes per block of [`Blob::stream`]: fits the second-level cache, and holds whole elements of every type.
+pub(crate) const STREAM_BLOCK: usize = 256 << 10;
 
 /// Immutable bytes with a name for messages.
 #[derive(Debug)]
@@ -83,11 +88,7 @@ impl Blob {
             Bytes::Mapped { map, file } => {
                 let now = file.metadata().map_err(|e| WeightsError::io(Path::new(&self.name), "read", e))?.len();
                 if now < map.len() as u64 {
-                    return Err(WeightsError::NotReadable {
-                        file: self.name.clone(),
-                        problem: format!("the file was cut from {} to {now} bytes while it was open", map.len()),
-                        mend: "Let no other program write to a weight file in use, and open it again",
-                    });
+                    return Err(self.was_cut());
                 }
                 map
             }
@@ -102,16 +103,79 @@ impl Blob {
         })
     }
 
+    /// Gives the bytes of `range` to `take`, front to back, in blocks of [`STREAM_BLOCK`] bytes and a rest.
+    ///
+    /// # Errors
+    /// As [`Blob::range`].
+    pub(crate) fn stream(&self, range: Range<usize>, mut take: impl FnMut(&[u8])) -> Result<(), WeightsError> {
+        let Bytes::Mapped { map, file } = &self.bytes else {
+            self.range(range)?.chunks(STREAM_BLOCK).for_each(take);
+            return Ok(());
+        };
+        if range.end > map.len() || range.start > range.end {
+            return self.range(range).map(drop);
+        }
+        let mut buffer = vec![0; range.len().min(STREAM_BLOCK)];
+        let mut at = range.start;
+        while at < range.end {
+            let block = &mut buffer[..(range.end - at).min(STREAM_BLOCK)];
+            read_at(file, block, at as u64).map_err(|error| match error.kind() {
+                std::io::ErrorKind::UnexpectedEof => self.was_cut(),
+                _ => WeightsError::io(Path::new(&self.name), "read", error),
+            })?;
+            take(block);
+            at += block.len();
+        }
+        Ok(())
+    }
+
+    /// A copy of the bytes of `range`, which nobody can change between their check and their use.
+    ///
+    /// # Errors
+    /// As [`Blob::range`].
+    pub(crate) fn copy(&self, range: Range<usize>) -> Result<Vec<u8>, WeightsError> {
+        let mut out = Vec::with_capacity(range.len().min(self.len()));
+        self.stream(range, |block| out.extend_from_slice(block))?;
+        Ok(out)
+    }
+
+    fn was_cut(&self) -> WeightsError {
+        WeightsError::NotReadable {
+            file: self.name.clone(),
+            problem: format!("the file was cut while it was open; it had {} bytes", self.len()),
+            mend: "Let no other program write to a weight file in use, and open it again",
+        }
+    }
+
     /// All bytes; see [`Blob::range`].
     pub(crate) fn all(&self) -> Result<&[u8], WeightsError> {
         self.range(0..self.len())
     }
 }
 
+#[cfg(unix)]
+fn read_at(file: &File, buffer: &mut [u8], at: u64) -> std::io::Result<()> {
+    std::os::unix::fs::FileExt::read_exact_at(file, buffer, at)
+}
+
+#[cfg(windows)]
+fn read_at(file: &File, mut buffer: &mut [u8], mut at: u64) -> std::io::Result<()> {
+    while !buffer.is_empty() {
+        match std::os::windows::fs::FileExt::seek_read(file, buffer, at)? {
+            0 => return Err(std::io::ErrorKind::UnexpectedEof.into()),
+            n => {
+                buffer = &mut buffer[n..];
+                at += n as u64;
+            }
+        }
+    }
+    Ok(())
+}
+
 #[allow(unsafe_code)]
 fn map_file(file: &File) -> std::io::Result<Mmap> {
-    // SAFETY: the map is private and read-only, and is dropped before or with `file`. Bytes that another process changes
-    // are plain numbers to every reader here: headers are validated from one copy or re-checked by bounds, and tensor data
-    // has no invalid bit patterns. Truncation is guarded in `Blob::range` as far as the system allows.
+    // SAFETY: the map is read-only and lives no longer than `file`. Should another process change the bytes, every reader
+    // here copies text before it checks it, checks bounds on what it read, and takes tensors as plain numbers, which have no
+    // invalid bit patterns. Truncation is guarded in `Blob::range` as far as the system allows.
     unsafe { Mmap::map(file) }
 }

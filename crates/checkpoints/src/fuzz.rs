@@ -147,3 +147,37 @@ fn refusals_of_hostile_pickles_name_their_reason() {
         assert!(message.contains(part), "{name}: {message}");
     }
 }
+
+/// Programs made to cost: each must end within seconds whatever it says.
+#[test]
+fn costly_pickles_are_bounded() {
+    let tensor = std::fs::read(danqing_testing::fixture_path("corpus/pickle/sound_tensor.pkl")).unwrap();
+    // Without protocol, dictionary and name: the tensor itself, kept in memo 0.
+    let tensor = [&tensor[2 + 1 + 6..tensor.len() - 2], b"q\x000"].concat();
+    let wide_list = [b"]q\x01(".as_slice(), &b"h\x01".repeat(500_000), b"e"].concat();
+    let wide_tensors = [b"]q\x01(".as_slice(), &b"h\x00".repeat(500_000), b"e"].concat();
+    let mut doubling = b"h\x00q\x01".to_vec();
+    for _ in 0..200 {
+        doubling.extend_from_slice(b"0h\x01h\x01\x86q\x01");
+    }
+    let scalars =
+        [b"]q\x02(".as_slice(), &b"N".repeat(1_000_000), b"h\x00e0]q\x01(", &b"h\x02".repeat(500_000), b"e"].concat();
+    let deep = [b"h\x00".as_slice(), &b"\x85".repeat(1_000_000)].concat();
+    for (name, body) in [
+        ("wide list of itself", wide_list),
+        ("one tensor under many names", wide_tensors),
+        ("tuples that double", doubling),
+        ("scalars seen many times", scalars),
+        ("tuples in tuples", deep),
+        ("empty values", b"N".repeat(3_900_000)),
+        ("open lists", b"]".repeat(3_900_000)),
+    ] {
+        let program = [b"\x80\x02".as_slice(), &tensor, &body, b"."].concat();
+        let start = std::time::Instant::now();
+        let result = torch::parse_program(name, &program, &[("0", &[0; 32])]);
+        let took = start.elapsed();
+        println!("{name}: {took:?}, {}", result.as_ref().map_or_else(ToString::to_string, |w| w.len().to_string()));
+        assert!(result.is_err(), "{name}");
+        assert!(took < danqing_testing::mutate::SLOW, "{name}: {took:?}");
+    }
+}

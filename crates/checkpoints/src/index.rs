@@ -26,7 +26,8 @@ pub(crate) fn parse(blob: &Arc<Blob>) -> Result<Weights, WeightsError> {
         let problem = format!("it has {} bytes, more than the {MAX_HEADER} accepted", blob.len());
         return Err(WeightsError::malformed(file, FORMAT, problem));
     }
-    let map = weight_map(blob.all()?).map_err(|problem| WeightsError::malformed(file, FORMAT, problem))?;
+    let map =
+        weight_map(&blob.copy(0..blob.len())?).map_err(|problem| WeightsError::malformed(file, FORMAT, problem))?;
     let folder = blob.path().and_then(Path::parent).ok_or_else(|| WeightsError::NotReadable {
         file: file.to_owned(),
         problem: "an index in memory has no files beside it".to_owned(),

@@ -281,8 +281,7 @@ impl Weights {
     pub fn read_f32_into(&self, name: &str, out: &mut [f32]) -> Result<(), WeightsError> {
         let entry = self.entry(name)?;
         self.check_count(name, entry, out.len())?;
-        decode::to_f32(entry.info.dtype, &self.bytes(name)?, out);
-        Ok(())
+        read_blocks(entry, out, decode::to_f32)
     }
 
     /// The numbers of `name` as bfloat16, rounded to nearest even, in row-major order.
@@ -302,8 +301,7 @@ impl Weights {
     pub fn read_bf16_into(&self, name: &str, out: &mut [bf16]) -> Result<(), WeightsError> {
         let entry = self.entry(name)?;
         self.check_count(name, entry, out.len())?;
-        decode::to_bf16(entry.info.dtype, &self.bytes(name)?, out);
-        Ok(())
+        read_blocks(entry, out, decode::to_bf16)
     }
 
     /// Refuses a tensor with a NaN or an infinity in it: one such number turns every picture black.
@@ -316,7 +314,16 @@ impl Weights {
         if !dtype.is_float() {
             return Ok(());
         }
-        match decode::first_non_finite(dtype, &self.bytes(name)?) {
+        let (mut found, mut seen) = (None, 0);
+        let mut look = |bytes: &[u8]| {
+            found = found.or_else(|| decode::first_non_finite(dtype, bytes).map(|(at, value)| (seen + at, value)));
+            seen += bytes.len() / dtype.size();
+        };
+        match &entry.strides {
+            None => entry.blob.stream(entry.start..entry.start + entry.info.byte_len(), look)?,
+            Some(strides) => look(&gather(entry, strides)?),
+        }
+        match found {
             None => Ok(()),
             Some((index, value)) => {
                 let problem = format!("element {index} of {} is {value}", entry.info.numel());
@@ -366,6 +373,24 @@ impl Weights {
         let best = self.names().max_by_key(|name| score(name))?;
         (score(best) * 2 > wanted.len()).then(|| best.to_owned())
     }
+}
+
+/// Decodes a tensor into `out`, which has its element count.
+fn read_blocks<T>(
+    entry: &Entry,
+    mut out: &mut [T],
+    decode: fn(StorageType, &[u8], &mut [T]),
+) -> Result<(), WeightsError> {
+    let dtype = entry.info.dtype;
+    if let Some(strides) = &entry.strides {
+        decode(dtype, &gather(entry, strides)?, out);
+        return Ok(());
+    }
+    entry.blob.stream(entry.start..entry.start + entry.info.byte_len(), |bytes| {
+        let (block, rest) = std::mem::take(&mut out).split_at_mut(bytes.len() / dtype.size());
+        decode(dtype, bytes, block);
+        out = rest;
+    })
 }
 
 /// Collects a strided tensor row-major.

@@ -144,7 +144,8 @@ fn a_file_cut_while_open_is_an_error() {
     let weights = Weights::open(&path).unwrap();
     fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(100).unwrap();
     let message = weights.read_f32("a").unwrap_err().to_string();
-    assert!(message.contains("was cut from"), "{message}");
+    assert!(message.contains("was cut while it was open"), "{message}");
+    assert!(weights.bytes("a").unwrap_err().to_string().contains("was cut"), "{message}");
 }
 
 #[test]

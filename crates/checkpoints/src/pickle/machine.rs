@@ -104,7 +104,7 @@ impl<'a> Machine<'a> {
                 whole(long(self.take(length as usize)?))
             }
             b'F' => {
-                let line = std::str::from_utf8(self.line()?).ok().and_then(|l| l.parse().ok());
+                let line = String::from_utf8(self.line()?.to_vec()).ok().and_then(|l| l.parse().ok());
                 Value::Float(line.ok_or("a number is not decimal")?)
             }
             b'G' => Value::Float(f64::from_be_bytes(self.array()?)),
@@ -241,9 +241,9 @@ impl<'a> Machine<'a> {
 
     fn push_global(&mut self, module: &[u8], name: &[u8]) -> Done {
         let read = |bytes: &[u8]| {
-            let text =
-                std::str::from_utf8(bytes).ok().filter(|t| t.len() <= MAX_GLOBAL && !t.chars().any(char::is_control));
-            text.map(Box::from).ok_or("a class name is too long or not text")
+            let text = String::from_utf8(bytes.to_vec()).ok();
+            let text = text.filter(|t| t.len() <= MAX_GLOBAL && !t.chars().any(char::is_control));
+            text.map(String::into_boxed_str).ok_or("a class name is too long or not text")
         };
         let (module, name) = (read(module)?, read(name)?);
         self.push(Value::Global { module, name })
@@ -380,15 +380,16 @@ fn whole(number: Option<i64>) -> Value {
     number.map_or(Value::BigInt, Value::Int)
 }
 
+/// Text is copied before it is checked, for the file below it may change.
 fn utf8(bytes: &[u8]) -> Result<Value, String> {
-    std::str::from_utf8(bytes).map(|t| Value::Text(t.into())).map_err(|_| "a string is not UTF-8".to_owned())
+    String::from_utf8(bytes.to_vec()).map(|t| Value::Text(t.into())).map_err(|_| "a string is not UTF-8".to_owned())
 }
 
 /// Python 2 strings are bytes; names in them are ASCII and become text.
 fn bytes_as_text(bytes: &[u8]) -> Value {
-    match std::str::from_utf8(bytes) {
+    match String::from_utf8(bytes.to_vec()) {
         Ok(text) => Value::Text(text.into()),
-        Err(_) => Value::Bytes(bytes.into()),
+        Err(raw) => Value::Bytes(raw.into_bytes().into()),
     }
 }
 

@@ -49,13 +49,14 @@ pub(super) fn raw_unicode(line: &[u8]) -> Option<String> {
 }
 
 fn hex(digits: &[u8]) -> Option<u32> {
-    let text = std::str::from_utf8(digits).ok()?;
-    if text.starts_with('+') { None } else { u32::from_str_radix(text, 16).ok() }
+    let text = String::from_utf8(digits.to_vec()).ok()?;
+    if text.starts_with('+') { None } else { u32::from_str_radix(&text, 16).ok() }
 }
 
 /// A decimal line of `INT` or `LONG`: `Some(None)` for a number beyond 64 bits.
 pub(super) fn decimal(line: &[u8]) -> Option<Option<i64>> {
-    let text = std::str::from_utf8(line).ok()?.trim_end_matches('L');
+    let text = String::from_utf8(line.to_vec()).ok()?;
+    let text = text.trim_end_matches('L');
     let digits = text.strip_prefix('-').unwrap_or(text);
     if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
         return None;

@@ -32,23 +32,25 @@ const UNREAD: [(&str, usize); 5] = [("C64", 64), ("F8_E8M0", 8), ("F6_E2M3", 6),
 /// Reads the directory of a safetensors file; tensor data stay where they are.
 pub(crate) fn parse(blob: &Arc<Blob>) -> Result<Weights, WeightsError> {
     let file = blob.name();
-    let bytes = blob.all()?;
     let malformed = |problem: String| WeightsError::malformed(file, FORMAT, problem);
-    let Some((length, rest)) = bytes.split_first_chunk::<8>() else {
-        return Err(malformed(format!("it has {} bytes, fewer than the 8 of the header's length", bytes.len())));
+    let Some(data_and_header) = blob.len().checked_sub(8) else {
+        return Err(malformed(format!("it has {} bytes, fewer than the 8 of the header's length", blob.len())));
     };
-    let length = u64::from_le_bytes(*length);
+    let mut length = [0; 8];
+    length.copy_from_slice(&blob.copy(0..8)?);
+    let length = u64::from_le_bytes(length);
     if length > MAX_HEADER as u64 {
         return Err(malformed(format!("its header claims {length} bytes, more than the {MAX_HEADER} accepted")));
     }
     let length = length as usize;
-    let Some((text, data)) = rest.split_at_checked(length) else {
-        return Err(malformed(format!("its header claims {length} bytes but {} follow", rest.len())));
+    let Some(data_len) = data_and_header.checked_sub(length) else {
+        return Err(malformed(format!("its header claims {length} bytes but {data_and_header} follow")));
     };
+    let text = blob.copy(8..8 + length)?;
     if text.first() != Some(&b'{') {
         return Err(malformed("its header does not start with '{'".to_owned()));
     }
-    let header = header::parse(text).map_err(|e| malformed(format!("header: {e}")))?;
+    let header = header::parse(&text).map_err(|e| malformed(format!("header: {e}")))?;
 
     let mut order: Vec<usize> = (0..header.tensors.len()).collect();
     order.sort_by_key(|&i| (header.tensors[i].1.data_offsets, i));
@@ -62,8 +64,8 @@ pub(crate) fn parse(blob: &Arc<Blob>) -> Result<Weights, WeightsError> {
         }
         end = to;
     }
-    if end != data.len() {
-        let problem = format!("its tensors end at byte {end} of the data, which has {} bytes", data.len());
+    if end != data_len {
+        let problem = format!("its tensors end at byte {end} of the data, which has {data_len} bytes");
         return Err(malformed(problem));
     }
 

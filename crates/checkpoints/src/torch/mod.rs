@@ -56,9 +56,9 @@ fn interpret(
     pickle: &Pickle,
     storages: &container::Storages,
 ) -> Result<Weights, WeightsError> {
-    let malformed = |problem| WeightsError::malformed(file, format, problem);
+    let limited = |problem| WeightsError::Malformed { file: file.to_owned(), format, problem, mend: MEND_RESAVE };
     let rebuilder = rebuild::Rebuilder::new(pickle, storages, file);
-    let found = tree::walk(pickle, &rebuilder).map_err(malformed)?;
+    let found = tree::walk(pickle, &rebuilder).map_err(limited)?;
     let mut weights = Weights::empty(file);
     for (name, entry) in found.tensors {
         weights.insert(name, entry)?;

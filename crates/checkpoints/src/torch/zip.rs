@@ -197,9 +197,10 @@ fn check_overlap(entries: &BTreeMap<String, Stored>) -> Result<(), String> {
     }
 }
 
+/// The name is copied before it is checked, for the file may change.
 fn name_of(bytes: &[u8]) -> Result<String, String> {
-    let name = std::str::from_utf8(bytes).ok().filter(|n| !n.is_empty() && !n.contains('\0'));
-    name.map(str::to_owned).ok_or_else(|| "an entry's name is not text".to_owned())
+    let name = String::from_utf8(bytes.to_vec()).ok().filter(|n| !n.is_empty() && !n.contains('\0'));
+    name.ok_or_else(|| "an entry's name is not text".to_owned())
 }
 
 /// The body of the ZIP64 extra field.
