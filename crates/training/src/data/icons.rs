@@ -9,9 +9,9 @@ use resvg::{tiny_skia, usvg};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
+use super::DataError;
 use super::concept::Concept;
-use super::sprites::{SPRITE_SIDE, Source};
-use super::{DataError, sprites::Style};
+use super::sprites::{Drawings, SPRITE_SIDE, Source, Style};
 
 #[derive(Deserialize)]
 struct Icon {
@@ -90,22 +90,18 @@ impl IconSet {
             },
         }))
     }
+}
 
-    /// What the pictures come from.
-    pub fn source(&self) -> &Source {
+impl Drawings for IconSet {
+    fn source(&self) -> &Source {
         &self.source
     }
 
-    /// The style this set draws in.
-    pub fn style(&self) -> Style {
+    fn style(&self) -> Style {
         self.style
     }
 
-    /// Draws a concept as straight RGBA, [`SPRITE_SIDE`] square, its content centred and filling the square; `None` where the set has no such icon.
-    ///
-    /// # Errors
-    /// An icon whose SVG cannot be read.
-    pub fn draw(&self, concept: &Concept) -> Result<Option<Vec<u8>>, DataError> {
+    fn draw(&self, concept: &Concept) -> Result<Option<Vec<u8>>, DataError> {
         let by_character = concept
             .emoji
             .as_ref()

@@ -14,6 +14,7 @@ mod dice;
 mod icons;
 pub mod labels;
 mod layout;
+mod packs;
 mod pixels;
 mod prompts;
 mod scene;

@@ -10,6 +10,7 @@ use super::DataError;
 use super::colour::{Lab, OBJECT_COLOURS, measure, recolour};
 use super::concept::{CONCEPT_LIST, Concept, concepts};
 use super::icons::{IconSet, content, hex};
+use super::packs::EmojiPack;
 use super::pixels::shrink;
 use super::shapes::{Fill, draw_shape};
 
@@ -57,6 +58,21 @@ impl Style {
     pub fn is_shape(self) -> bool {
         self.package().is_none()
     }
+}
+
+/// A set of pictures of concepts in one style.
+pub(super) trait Drawings {
+    /// The style of all of them.
+    fn style(&self) -> Style;
+
+    /// Where they come from.
+    fn source(&self) -> &Source;
+
+    /// A concept as straight RGBA, [`SPRITE_SIDE`] square, its content centred and filling the square; `None` where the set has none.
+    ///
+    /// # Errors
+    /// A picture that cannot be read.
+    fn draw(&self, concept: &Concept) -> Result<Option<Vec<u8>>, DataError>;
 }
 
 /// Where pictures came from.
@@ -173,37 +189,42 @@ impl SpriteLibrary {
         Self::draw(concepts()?, &[])
     }
 
-    /// Draws everything from the icon packages below `folder` (`npm install @iconify-json/noto …` run there) and our own shapes.
+    /// Draws everything from the icon packages below `icons` (`npm install @iconify-json/noto …` run there) and our own shapes. Where
+    /// `icons` is a file it is a pack of emoji pictures (`.tar.gz`), which gives one style only.
     ///
     /// # Errors
-    /// No package found, a package that cannot be read, an icon that cannot be drawn.
-    pub fn build(folder: &Path) -> Result<Self, DataError> {
+    /// No package found, a package or pack that cannot be read, an icon that cannot be drawn.
+    pub fn build(icons: &Path) -> Result<Self, DataError> {
+        if icons.is_file() {
+            return Self::draw(concepts()?, &[&EmojiPack::open(icons)?]);
+        }
         let mut sets = Vec::new();
         for style in Style::PACKAGES {
-            sets.extend(IconSet::open(folder, style)?);
+            sets.extend(IconSet::open(icons, style)?);
         }
         if sets.is_empty() {
-            return Err(DataError::NoIcons { folder: folder.to_owned() });
+            return Err(DataError::NoIcons { folder: icons.to_owned() });
         }
+        let sets: Vec<&dyn Drawings> = sets.iter().map(|set| set as &dyn Drawings).collect();
         Self::draw(concepts()?, &sets)
     }
 
-    /// Opens the cache file if it stands and fits this version and list of concepts, otherwise builds it from `folder` and writes it.
+    /// Opens the cache file if it stands and fits this version and list of concepts, otherwise builds it from `icons` and writes it.
     ///
     /// # Errors
     /// As [`build`](Self::build) and [`write`](Self::write).
-    pub fn open_or_build(cache: &Path, folder: &Path) -> Result<Self, DataError> {
+    pub fn open_or_build(cache: &Path, icons: &Path) -> Result<Self, DataError> {
         match Self::open(cache) {
             Ok(library) => Ok(library),
             Err(_) => {
-                let library = Self::build(folder)?;
+                let library = Self::build(icons)?;
                 library.write(cache)?;
                 Ok(library)
             }
         }
     }
 
-    fn draw(list: Vec<Concept>, sets: &[IconSet]) -> Result<Self, DataError> {
+    fn draw(list: Vec<Concept>, sets: &[&dyn Drawings]) -> Result<Self, DataError> {
         let mut sprites = Vec::new();
         for (index, concept) in list.iter().enumerate() {
             for set in sets {
