@@ -6,6 +6,16 @@ use crate::guidance::GUIDANCE;
 use crate::samplers::SAMPLERS;
 use crate::schedules::SCHEDULES;
 
+/// The whole page: samplers, schedules, guidance.
+pub fn reference_page() -> String {
+    format!(
+        "# Samplers, schedules, guidance\n\n## Samplers\n\n{}\n## Schedules\n\n{}\n## Guidance\n\n{}",
+        samplers_markdown(),
+        schedules_markdown(),
+        guidance_markdown()
+    )
+}
+
 /// All samplers, as a Markdown table.
 pub fn samplers_markdown() -> String {
     let mut rows = String::from(
