@@ -96,7 +96,7 @@ def main():
     versions = {"torch": torch.__version__, "numpy": np.__version__, "torchsde": importlib.metadata.version("torchsde")}
     versions["k_diffusion"] = importlib.metadata.version("k-diffusion")
     OUT.parent.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, OUT, {"versions": json.dumps(versions), "script": "reference/gen_noise.py"})
+    save_file(tensors, OUT, {"versions": json.dumps(versions)})
     print(OUT.stat().st_size)
 
 

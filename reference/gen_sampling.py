@@ -175,6 +175,27 @@ def diffusers_():
     by_diffusers("flow", "dpmpp_2m_sde", d.DPMSolverMultistepScheduler, flow=True, algorithm_type="sde-dpmsolver++", **flow)
 
 
+def pndm(name):
+    """Stable Diffusion's PLMS evaluates at the second timestep twice: the first time from a state that is thrown away."""
+    module = importlib.import_module(diffusers.PNDMScheduler.__module__)
+    module.torch, module.np = Wide(torch), Wide(np)
+    made = diffusers.PNDMScheduler(**SD, skip_prk_steps=True, set_alpha_to_one=False, steps_offset=1)
+    made.set_timesteps(N)
+    timesteps = made.timesteps
+    alphas = made.alphas_cumprod.double()
+    noise = torch.sqrt((1 - alphas) / alphas)
+    scales = torch.sqrt(1 + noise**2)
+    x, states = START, [START * scales[timesteps[0]]]
+    for i, t in enumerate(timesteps):
+        sigma, state = noise[t], x * scales[t]
+        x0 = toy(state, sigma)
+        x = made.step((state - x0) / sigma, t, x).prev_sample
+        if i != 0:
+            states.append(x * scales[timesteps[i + 1] if i + 1 < len(timesteps) else 0])
+    sigmas = torch.cat([noise[timesteps[:1]], noise[timesteps[2:]], noise[:1]])
+    keep("diffusers_more", name, sigmas, states)
+
+
 def cfg_pp():
     """ComfyUI's CFG++ samplers."""
     for name, ancestral in (("euler_cfg_pp", False), ("euler_ancestral_cfg_pp", True)):
@@ -286,13 +307,14 @@ def flow_definitions():
 def main():
     k_diffusion()
     diffusers_()
+    pndm("pndm")
     cfg_pp()
     restart("restart", LONG)
     restart("restart_short", KARRAS)
     flow_definitions()
     versions = {"torch": torch.__version__, "diffusers": diffusers.__version__, "numpy": np.__version__}
     versions["k_diffusion"] = importlib.metadata.version("k-diffusion")
-    header = {"versions": json.dumps(versions), "script": "reference/gen_sampling.py"}
+    header = {"versions": json.dumps(versions)}
     groups["recorded"] = {"start": START, "draws": DRAWS.reshape(2 * N, -1)}
     groups["recorded"] = {name: t.numpy().astype(np.float32) for name, t in groups["recorded"].items()}
     OUT.mkdir(parents=True, exist_ok=True)

@@ -172,7 +172,7 @@ def from_definitions():
 def main():
     versions = {module.__name__: module.__version__ for module in (torch, diffusers, np, scipy)}
     versions["k_diffusion"] = importlib.metadata.version("k-diffusion")
-    header = {"versions": json.dumps(versions), "script": "reference/gen_schedules.py"}
+    header = {"versions": json.dumps(versions)}
     OUT.mkdir(parents=True, exist_ok=True)
     diffusers_values = from_diffusers()
     groups = {

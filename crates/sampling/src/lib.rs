@@ -8,6 +8,7 @@
 //! - [`guidance`]: how two predictions become one, listed in [`guidance::GUIDANCE`].
 //! - [`noise`]: where random numbers come from: torch's CPU generator, NVIDIA's Philox, our own.
 //! - [`start`]: the first state, from noise or from a picture.
+//! - [`diffusers`]: what diffusers' scheduler classes are called here.
 //! - [`listing`]: the tables of the documentation.
 //! - [`drive`]: [`sample`], which runs a sampler, reports progress, stops when asked and resumes.
 //!
@@ -15,6 +16,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod diffusers;
 pub mod drive;
 pub mod error;
 pub mod guidance;

@@ -159,6 +159,7 @@ fn diffusers() {
         ("lcm", "LCMScheduler", plain()),
         ("tcd", "TCDScheduler", plain()),
         ("tcd_half", "tcd", eta(0.5, 1.0)),
+        ("pndm", "PNDMScheduler", plain()),
     ];
     compare("diffusers_more", NoisePath::VarianceExploding, &more);
 }

@@ -19,6 +19,7 @@ mod euler_ancestral;
 mod heun;
 mod lcm;
 mod lms;
+mod pndm;
 mod restart;
 mod tcd;
 mod transition;
@@ -34,6 +35,7 @@ pub static SAMPLERS: &[&dyn Sampler] = &[
     &ddim::Ddim,
     &ddpm::Ddpm,
     &lms::Lms,
+    &pndm::Pndm,
     &dpm_2::Dpm2,
     &dpm_2_ancestral::Dpm2Ancestral,
     &dpmpp_2s_ancestral::Dpmpp2sAncestral,
