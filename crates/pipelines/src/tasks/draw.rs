@@ -1,0 +1,511 @@
+//! Text to picture, picture to picture, inpainting, variations and a second larger pass.
+
+use std::ops::ControlFlow;
+
+use danqing_imaging::{Filter, Infotext, Picture, ResizeOptions};
+use danqing_models::autoencoders::TinyDecoder;
+use danqing_models::families::stable_diffusion::StableDiffusion;
+use danqing_sampling::noise::{DrawOrder, NoiseShape, SeededNoise, Variation};
+use danqing_sampling::schedules::{Levels, ScheduleOptions, levels_for};
+use danqing_sampling::{Draw, NoiseSource, Outcome, SamplerOptions, SamplerState, sample};
+use danqing_tensor::{DType, Tensor};
+
+use crate::conditioning::{EncodeOptions, EncodedPrompts, encode};
+use crate::control::{Control, phase};
+use crate::denoiser::{GuidanceOptions, LatentMask, PromptShare, StepPrompts, UnetDenoiser};
+use crate::error::DrawError;
+use crate::inpaint::{self, Area};
+use crate::latents;
+use crate::plan::{MemoryPlan, PlanInput, available_memory};
+use crate::preview;
+use crate::prompts::{self, Dialect, Emphasis, PromptOptions, PromptPlan, WeightedPrompt};
+use crate::request::{DrawRequest, Drawn, Event, Init, MaskedContent, Phase};
+use crate::resume::SavedRun;
+use crate::settings::Settings;
+
+/// What drawing may use beside the model.
+#[derive(Debug, Default)]
+pub struct DrawTools<'a> {
+    /// A small decoder for previews; without it they are a linear guess.
+    pub preview: Option<&'a TinyDecoder>,
+    /// A run to go on with.
+    pub resume: Option<SavedRun>,
+    /// Bytes that may be used; `None` is what the system says is free.
+    pub memory: Option<u64>,
+}
+
+/// Draws what `request` asks for.
+///
+/// # Errors
+/// When the request makes no sense, would not fit into memory, was stopped, or the network fails.
+pub fn draw(
+    model: &StableDiffusion,
+    request: &DrawRequest,
+    tools: &DrawTools<'_>,
+    control: &dyn Control,
+) -> Result<Vec<Drawn>, DrawError> {
+    let settings = Settings::of(model, request)?;
+    let plan = plan_memory(model, &settings, request);
+    if let Some(available) = tools.memory.or_else(available_memory) {
+        // The weights are there already.
+        MemoryPlan { weights: 0, ..plan }.check(available)?;
+    }
+    if let Some(init) = &request.init
+        && init.strength == 0.0
+    {
+        return unchanged(&settings, request, init);
+    }
+    let run = Run { model, request, tools, control, settings: &settings };
+    run.draw()
+}
+
+/// The memory that `request` takes at its worst moment.
+pub fn plan_memory(model: &StableDiffusion, settings: &Settings, request: &DrawRequest) -> MemoryPlan {
+    let f = model.autoencoder.config().downscale();
+    let scale = request.hires.map_or(1.0, |h| h.scale);
+    let latent = |side: usize| ((side as f32 * scale) as usize).div_ceil(f);
+    let rows = settings.batch * if settings.guidance_scale == 1.0 { 1 } else { 2 };
+    MemoryPlan::of(&PlanInput {
+        unet: model.unet.config(),
+        autoencoder: model.autoencoder.config(),
+        weights: model.weight_bytes,
+        batch: rows.min(4),
+        height: latent(settings.height),
+        width: latent(settings.width),
+        value_bytes: if model.dtype == DType::Bf16 { 2 } else { 4 },
+        tile: Some(latents::TILE),
+    })
+}
+
+fn unchanged(settings: &Settings, request: &DrawRequest, init: &Init) -> Result<Vec<Drawn>, DrawError> {
+    let picture = fitted(&init.picture, settings.width, settings.height)?;
+    let infotext = Infotext::new(request.prompt.clone(), request.negative_prompt.clone());
+    Ok((0..settings.batch)
+        .map(|_| Drawn { picture: picture.clone(), seed: request.seed, infotext: infotext.clone() })
+        .collect())
+}
+
+fn fitted(picture: &Picture, width: usize, height: usize) -> Result<Picture, DrawError> {
+    if (picture.width() as usize, picture.height() as usize) == (width, height) {
+        return Ok(picture.clone());
+    }
+    let options = ResizeOptions { filter: Filter::Lanczos3, ..Default::default() };
+    Ok(danqing_imaging::resize(picture, width as u32, height as u32, &options)?)
+}
+
+/// Prompts of a run, planned and encoded.
+struct Prompts {
+    encoded: EncodedPrompts,
+    steps: Vec<StepPrompts>,
+}
+
+/// A picture made ready to start from.
+struct Start {
+    /// Scaled latents of the batch, `[b, c, h, w]`.
+    latents: Vec<f32>,
+    strength: f32,
+    /// Mask in latent cells.
+    mask: Option<Vec<f32>>,
+    content: MaskedContent,
+    /// Mask and masked picture for inpainting networks, `[1, h, w, extra]`.
+    extra: Option<Tensor>,
+}
+
+struct Run<'a> {
+    model: &'a StableDiffusion,
+    request: &'a DrawRequest,
+    tools: &'a DrawTools<'a>,
+    control: &'a dyn Control,
+    settings: &'a Settings,
+}
+
+impl Run<'_> {
+    fn draw(&self) -> Result<Vec<Drawn>, DrawError> {
+        let (model, settings, request) = (self.model, self.settings, self.request);
+        phase(self.control, Phase::Encode, 0);
+        let area = match &request.init {
+            Some(init) => Some(inpaint::prepare(init, settings.width, settings.height)?),
+            None => None,
+        };
+        let start = area.as_ref().map(|area| self.start(area)).transpose()?;
+
+        let f = model.autoencoder.config().downscale();
+        let shape = NoiseShape {
+            batch: settings.batch,
+            channels: model.autoencoder.config().latent_channels,
+            height: settings.height / f,
+            width: settings.width / f,
+        };
+        let resume = self.tools.resume.as_ref();
+        let latents = match resume {
+            Some(saved) if saved.pass > 0 => Vec::new(),
+            _ => self.pass(0, shape, start.as_ref(), settings.steps, Phase::Sample)?,
+        };
+        let (latents, shape) = match request.hires {
+            Some(hires) => {
+                let (width, height) = self.hires_size(hires.scale);
+                let larger = NoiseShape { height: height / f, width: width / f, ..shape };
+                let latents = if latents.is_empty() { Vec::new() } else { self.enlarged(&latents, shape, larger)? };
+                let start = Start {
+                    latents,
+                    strength: hires.strength,
+                    mask: None,
+                    content: MaskedContent::Original,
+                    extra: None,
+                };
+                let steps = if hires.steps == 0 { settings.steps } else { hires.steps };
+                (self.pass(1, larger, Some(&start), steps, Phase::Hires)?, larger)
+            }
+            None => (latents, shape),
+        };
+
+        phase(self.control, Phase::Decode, 0);
+        let sizes = [shape.batch, shape.channels, shape.height, shape.width];
+        let stopped = || self.control.stopped();
+        let pictures = latents::decode(&model.autoencoder, &latents, sizes, model.dtype, &stopped)?;
+        pictures
+            .into_iter()
+            .enumerate()
+            .map(|(i, picture)| {
+                let picture = match &area {
+                    Some(area) => area.paste(picture)?,
+                    None => picture,
+                };
+                let seed = self.noise(shape)?.seed_of(i);
+                let infotext = self.infotext(seed, &picture);
+                Ok(Drawn { picture, seed, infotext })
+            })
+            .collect()
+    }
+
+    /// One pass from noise (or `start`) to clean latents.
+    fn pass(
+        &self,
+        number: usize,
+        shape: NoiseShape,
+        start: Option<&Start>,
+        steps: usize,
+        name: Phase,
+    ) -> Result<Vec<f32>, DrawError> {
+        let (model, settings, request) = (self.model, self.settings, self.request);
+        let (levels, full) = self.levels(steps, start.map(|s| s.strength))?;
+        let prompts = self.prompts(levels.steps(), settings.steps)?;
+        let mut noise = self.noise(shape)?;
+
+        let fresh = self.tools.resume.as_ref().is_none_or(|saved| saved.pass < number);
+        let mut state = match &self.tools.resume {
+            Some(saved) if saved.pass == number => saved.state.clone(),
+            _ => {
+                let mut x = vec![0.0; shape.numel()];
+                noise.draw(Draw::Initial, &mut x)?;
+                let scale = self.noise_scale(levels.sigmas[0], full) as f32;
+                x.iter_mut().for_each(|v| *v *= scale);
+                if let Some(start) = start {
+                    add_start(&mut x, start);
+                }
+                SamplerState::new(x)
+            }
+        };
+        let start = start.filter(|s| !s.latents.is_empty() || !fresh);
+        if state.x.len() != shape.numel() {
+            return Err(DrawError::Request("the saved run is of another size: start afresh without it".into()));
+        }
+
+        let guidance = GuidanceOptions { scale: settings.guidance_scale, rescale: settings.guidance_rescale };
+        let extra = start.and_then(|s| s.extra.clone()).map(|e| repeated(&e, shape.batch)).transpose()?;
+        let mask = start.filter(|s| s.extra.is_none()).and_then(|s| {
+            let mask = s.mask.clone()?;
+            Some(LatentMask { original: s.latents.clone(), mask })
+        });
+        let mut denoiser = UnetDenoiser::new(model, shape, &levels, &prompts.encoded, prompts.steps, guidance)
+            .with_extra(extra)
+            .with_mask(mask.clone());
+        let options = SamplerOptions { eta: request.eta, ..Default::default() };
+        let total = levels.steps();
+        phase(self.control, name, total);
+        let fingerprint = fingerprint(model, request);
+        let mut observer = |p: &danqing_sampling::Progress<'_>| {
+            self.control.event(Event::Step { step: p.step, total: p.total });
+            self.control.save(&SavedRun { fingerprint: fingerprint.clone(), pass: number, state: p.state.clone() });
+            if request.preview_every > 0
+                && p.step % request.preview_every == 0
+                && let Some(denoised) = p.denoised
+                && let Ok(picture) = preview::picture(model, self.tools.preview, denoised, shape)
+            {
+                self.control.event(Event::Preview(picture));
+            }
+            if self.control.stopped() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        let outcome = sample(
+            settings.sampler,
+            &options,
+            &mut denoiser,
+            &levels.sigmas,
+            &mut noise,
+            &mut state,
+            &mut observer,
+        )?;
+        if outcome == Outcome::Stopped || self.control.stopped() {
+            return Err(DrawError::Stopped);
+        }
+        if let Some(LatentMask { original, mask }) = &mask {
+            for (plane, original) in state.x.chunks_exact_mut(mask.len()).zip(original.chunks_exact(mask.len())) {
+                for ((v, o), m) in plane.iter_mut().zip(original).zip(mask) {
+                    *v = *v * m + o * (1.0 - m);
+                }
+            }
+        }
+        Ok(state.x)
+    }
+
+    fn levels(&self, steps: usize, strength: Option<f32>) -> Result<(Levels, bool), DrawError> {
+        let (model, settings) = (self.model, self.settings);
+        let options = ScheduleOptions { steps_offset: model.steps_offset, ..Default::default() };
+        let make = |steps| levels_for(settings.sampler, settings.schedule, &model.noise, steps, &options);
+        let Some(strength) = strength else { return Ok((make(steps)?, true)) };
+        let strength = f64::from(strength);
+        Ok(match self.request.noise.order {
+            DrawOrder::A1111 => {
+                let steps_done = (strength.min(0.999) * steps as f64) as usize;
+                (make(steps)?.tail(steps_done + 1), false)
+            }
+            DrawOrder::ComfyUi => {
+                let all = ((steps as f64 / strength) as usize).clamp(steps, 10_000);
+                (make(all)?.tail(steps), strength >= 1.0)
+            }
+            DrawOrder::Diffusers => (make(steps)?.tail(((steps as f64 * strength) as usize).max(1)), false),
+        })
+    }
+
+    /// What the initial noise is multiplied by, as the program whose order of drawing is asked for does it.
+    fn noise_scale(&self, sigma: f64, full: bool) -> f64 {
+        let rooted = (sigma * sigma + 1.0).sqrt();
+        let settings = self.settings;
+        match self.request.noise.order {
+            DrawOrder::A1111 => sigma,
+            DrawOrder::ComfyUi => if full { rooted } else { sigma },
+            DrawOrder::Diffusers if !full => sigma,
+            // diffusers' samplers of the variance-preserving form begin with plain noise, Euler's kin with sigma.
+            DrawOrder::Diffusers => match settings.sampler.spec().id {
+                "euler" | "euler_ancestral" | "heun" | "lms" | "dpm_2" | "dpm_2_ancestral"
+                    if settings.schedule.spec().id != "leading" =>
+                {
+                    sigma
+                }
+                _ => rooted,
+            },
+        }
+    }
+
+    fn noise(&self, shape: NoiseShape) -> Result<SeededNoise, DrawError> {
+        let wish = &self.request.noise;
+        let noise = SeededNoise::new(wish.generator, wish.order, shape, self.request.seed)
+            .with_step_seed_delta(wish.step_seed_delta);
+        Ok(match self.request.variation {
+            Some(v) => noise.with_variation(Variation { seed: v.seed, strength: v.strength })?,
+            None => noise,
+        })
+    }
+
+    fn prompts(&self, steps: usize, first_pass: usize) -> Result<Prompts, DrawError> {
+        let request = self.request;
+        let plan = |text: &str, negative: bool| {
+            let first_pass_steps = (first_pass != steps).then_some(first_pass);
+            let options = PromptOptions { dialect: request.dialect, steps, first_pass_steps, negative };
+            prompts::plan(text, &options).map_err(|e| DrawError::Request(e.to_string()))
+        };
+        let positive = plan(&request.prompt, false)?;
+        let negative = plan(&request.negative_prompt, true)?;
+        for notice in positive.notices.iter().chain(&negative.notices) {
+            self.control.event(Event::Notice(notice.to_string()));
+        }
+
+        // Every different prompt is encoded once; `first` finds its row.
+        let mut rows: Vec<&WeightedPrompt> = Vec::new();
+        let index = |plan: &PromptPlan, base: usize| -> Vec<usize> {
+            plan.conjunctions
+                .iter()
+                .scan(base, |next, c| {
+                    let at = *next;
+                    *next += c.parts.len();
+                    Some(at)
+                })
+                .collect()
+        };
+        let positive_at = index(&positive, 0);
+        rows.extend(positive.conjunctions.iter().flat_map(|c| &c.parts).map(|p| &p.prompt));
+        let negative_at = index(&negative, rows.len());
+        rows.extend(negative.conjunctions.iter().flat_map(|c| &c.parts).map(|p| &p.prompt));
+
+        let emphasis = request.emphasis.unwrap_or(match request.dialect {
+            Dialect::ComfyUi => Emphasis::FromEmpty,
+            _ => Emphasis::Original,
+        });
+        let options = EncodeOptions { clip_skip: request.clip_skip, emphasis };
+        let mut encoded = encode(self.model, &rows, options)?;
+        if self.model.zeros_for_empty_prompt && request.negative_prompt.trim().is_empty() {
+            for at in &negative_at {
+                encoded.blank(*at)?;
+            }
+        }
+        let steps = (0..steps)
+            .map(|step| {
+                let at = positive.index_at(step);
+                let positive = positive.conjunctions[at]
+                    .parts
+                    .iter()
+                    .enumerate()
+                    .map(|(i, part)| PromptShare { prompt: positive_at[at] + i, weight: part.weight as f32 })
+                    .collect();
+                StepPrompts { positive, negative: negative_at[negative.index_at(step)] }
+            })
+            .collect();
+        Ok(Prompts { encoded, steps })
+    }
+
+    fn start(&self, area: &Area) -> Result<Start, DrawError> {
+        let (model, batch) = (self.model, self.settings.batch);
+        let one = latents::encode(&model.autoencoder, &[&area.picture], model.dtype)?;
+        let f = model.autoencoder.config().downscale();
+        let mask = area.mask.as_ref().map(|m| inpaint::latent_mask(m, self.settings.width, self.settings.height, f));
+        let extra = match (model.is_inpainting(), &area.mask) {
+            (false, _) => None,
+            (true, mask) => Some(self.inpainting_channels(area, mask.as_deref())?),
+        };
+        Ok(Start {
+            latents: one.repeat(batch),
+            strength: area.strength,
+            mask,
+            content: area.content,
+            extra,
+        })
+    }
+
+    /// Mask and masked picture of an inpainting network, `[1, h, w, 1 + c]`; without a mask all is drawn anew.
+    fn inpainting_channels(&self, area: &Area, mask: Option<&[u8]>) -> Result<Tensor, DrawError> {
+        let (model, settings) = (self.model, self.settings);
+        let f = model.autoencoder.config().downscale();
+        let (h, w) = (settings.height / f, settings.width / f);
+        let all = vec![255u8; settings.width * settings.height];
+        let mask = mask.unwrap_or(&all);
+        let hidden = inpaint::masked_picture(&area.picture, mask)?;
+        let c = model.autoencoder.config().latent_channels;
+        let latent = latents::encode(&model.autoencoder, &[&hidden], model.dtype)?;
+        let latent = crate::layout::to_nhwc(&latent, [1, c, h, w])?;
+        let cells = inpaint::nearest_mask(mask, settings.width, settings.height, f);
+        let cells = Tensor::from_vec(cells, &[1, h, w, 1])?;
+        Ok(Tensor::concat(&[&cells, &latent], 3)?)
+    }
+
+    fn hires_size(&self, scale: f32) -> (usize, usize) {
+        let multiple = self.model.size_multiple();
+        let side = |s: usize| ((s as f32 * scale).round() as usize).div_ceil(multiple) * multiple;
+        (side(self.settings.width), side(self.settings.height))
+    }
+
+    /// Latents decoded, enlarged as pictures and encoded again: sharper than enlarging the latents themselves.
+    fn enlarged(&self, latents: &[f32], from: NoiseShape, to: NoiseShape) -> Result<Vec<f32>, DrawError> {
+        let model = self.model;
+        let f = model.autoencoder.config().downscale();
+        let sizes = [from.batch, from.channels, from.height, from.width];
+        let stopped = || self.control.stopped();
+        let pictures = latents::decode(&model.autoencoder, latents, sizes, model.dtype, &stopped)?;
+        let larger: Vec<Picture> =
+            pictures.iter().map(|p| fitted(p, to.width * f, to.height * f)).collect::<Result<_, _>>()?;
+        latents::encode(&model.autoencoder, &larger.iter().collect::<Vec<_>>(), model.dtype)
+    }
+
+    fn infotext(&self, seed: u64, picture: &Picture) -> Infotext {
+        let (request, settings, model) = (self.request, self.settings, self.model);
+        let mut info = Infotext::new(request.prompt.clone(), request.negative_prompt.clone());
+        info.set("Steps", settings.steps);
+        info.set("Sampler", settings.sampler.spec().name);
+        info.set("Schedule type", settings.schedule.spec().name);
+        info.set("CFG scale", settings.guidance_scale);
+        info.set("Seed", seed);
+        info.set("Size", format!("{}x{}", picture.width(), picture.height()));
+        if let Some(hash) = &model.hash {
+            info.set("Model hash", hash);
+        }
+        info.set("Model", &model.name);
+        if let Some(v) = &request.variation {
+            info.set("Variation seed", v.seed);
+            info.set("Variation seed strength", v.strength);
+        }
+        if let Some(init) = &request.init {
+            info.set("Denoising strength", init.strength);
+        } else if let Some(hires) = &request.hires {
+            info.set("Denoising strength", hires.strength);
+        }
+        if let Some(skip) = request.clip_skip.filter(|s| *s > 1) {
+            info.set("Clip skip", skip);
+        }
+        if request.noise.step_seed_delta != 0 {
+            info.set("ENSD", request.noise.step_seed_delta);
+        }
+        info.set("RNG", generator_name(request));
+        if let Some(hires) = &request.hires {
+            info.set("Hires upscale", hires.scale);
+            info.set("Hires steps", hires.steps);
+            info.set("Hires upscaler", "Lanczos");
+        }
+        if settings.guidance_rescale > 0.0 {
+            info.set("CFG Rescale", settings.guidance_rescale);
+        }
+        if let Some(eta) = request.eta {
+            info.set("Eta", eta);
+        }
+        info.set("Version", concat!("danqing ", env!("CARGO_PKG_VERSION")));
+        info
+    }
+}
+
+fn generator_name(request: &DrawRequest) -> &'static str {
+    use danqing_sampling::noise::Generator;
+    match request.noise.generator {
+        Generator::Cpu(_) => "CPU",
+        Generator::Nv => "NV",
+        Generator::Own => "danqing",
+    }
+}
+
+/// Adds the start picture to scaled noise, as the masked content asks.
+fn add_start(x: &mut [f32], start: &Start) {
+    let plane = start.mask.as_ref().map_or(x.len(), Vec::len);
+    for (i, (v, clean)) in x.iter_mut().zip(&start.latents).enumerate() {
+        let mask = start.mask.as_ref().map_or(0.0, |m| m[i % plane]);
+        let kept = match start.content {
+            MaskedContent::LatentNoise | MaskedContent::LatentNothing => 1.0 - mask,
+            MaskedContent::Original | MaskedContent::Fill => 1.0,
+        };
+        *v += clean * kept;
+    }
+}
+
+fn repeated(one: &Tensor, batch: usize) -> Result<Tensor, DrawError> {
+    Ok(Tensor::concat(&vec![one; batch], 0)?)
+}
+
+/// A name for everything that decides a run's outcome.
+fn fingerprint(model: &StableDiffusion, request: &DrawRequest) -> String {
+    let init = request.init.as_ref().map(|i| (i.picture.width(), i.picture.height(), i.strength));
+    format!(
+        "{} | {:?} | {:?} | {:?}x{:?} | {} | {:?} {:?} {:?} {:?} {:?} {:?} | {} {:?} {:?} | {init:?} | {:?}",
+        model.name,
+        request.prompt,
+        request.negative_prompt,
+        request.width,
+        request.height,
+        request.batch_size,
+        request.steps,
+        request.sampler,
+        request.schedule,
+        request.guidance_scale,
+        request.guidance_rescale,
+        request.eta,
+        request.seed,
+        request.variation,
+        request.noise,
+        request.hires
+    )
+}

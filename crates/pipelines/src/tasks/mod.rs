@@ -1,0 +1,3 @@
+//! The tasks: what an engine can be asked for.
+
+pub mod draw;
