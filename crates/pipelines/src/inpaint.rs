@@ -2,6 +2,7 @@
 //!
 //! Masks have one value a pixel: 255 is drawn anew, 0 is kept.
 
+use danqing_imaging::resize::resize_grey;
 use danqing_imaging::{Filter, Picture, PixelFormat, ResizeOptions, resize};
 
 use crate::DrawError;
@@ -63,7 +64,7 @@ pub fn prepare(init: &Init, width: usize, height: usize) -> Result<Area, DrawErr
     let crop = cropped(&filled, left, top, cw, ch)?;
     let picture = fitted(&crop, width, height)?;
     let mask = crop_mask(&soft, w, left, top, cw, ch);
-    let mask = danqing_imaging::resize::resize_grey(&mask, (cw, ch), (width as u32, height as u32), Filter::Bilinear)?;
+    let mask = resize_grey(&mask, (cw, ch), (width as u32, height as u32), Filter::Bilinear)?;
     Ok(Area {
         picture,
         strength: init.strength,

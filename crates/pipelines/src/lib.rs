@@ -1,3 +1,18 @@
 //! Tasks that join models and sampling: draw, edit; prompts; plans.
 
 pub mod prompts;
+pub mod conditioning;
+pub mod control;
+pub mod denoiser;
+mod error;
+pub mod inpaint;
+pub mod latents;
+mod layout;
+pub mod plan;
+pub mod preview;
+pub mod request;
+pub mod resume;
+pub mod settings;
+pub mod tasks;
+
+pub use error::DrawError;

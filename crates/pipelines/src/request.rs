@@ -6,7 +6,6 @@ use danqing_sampling::noise::{DrawOrder, DrawType, Generator};
 
 use crate::prompts::{Dialect, Emphasis};
 
-
 /// What stands in the masked area before it is drawn anew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum MaskedContent {
@@ -175,7 +174,7 @@ pub struct Drawn {
 #[derive(Debug, Clone)]
 pub enum Event {
     /// Something the user should know.
-    Notice(String),
+    Notice(crate::prompts::Notice),
     /// A phase began: its name and how many steps it has (0: unknown).
     Phase {
         /// What is being done.

@@ -317,7 +317,7 @@ impl Run<'_> {
         let positive = plan(&request.prompt, false)?;
         let negative = plan(&request.negative_prompt, true)?;
         for notice in positive.notices.iter().chain(&negative.notices) {
-            self.control.event(Event::Notice(notice.to_string()));
+            self.control.event(Event::Notice(notice.clone()));
         }
 
         // Every different prompt is encoded once; `first` finds its row.
