@@ -175,6 +175,34 @@ def diffusers_():
     by_diffusers("flow", "dpmpp_2m_sde", d.DPMSolverMultistepScheduler, flow=True, algorithm_type="sde-dpmsolver++", **flow)
 
 
+def predictions():
+    """Clean pictures and scaled inputs by k-diffusion's and diffusers' conversions, and rescaled guidance."""
+    from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import rescale_noise_cfg
+
+    state, output = 3 * START, DRAWS[0]
+    tensors = groups.setdefault("predictions", {})
+    for kind in ("epsilon", "v_prediction", "sample"):
+        module = importlib.import_module(diffusers.DDIMScheduler.__module__)
+        module.torch, module.np = Wide(torch), Wide(np)
+        made = diffusers.DDIMScheduler(**SD, prediction_type=kind, clip_sample=False)
+        made.set_timesteps(20)
+        for t in (1, 500, 999):
+            alpha = made.alphas_cumprod.double()[t]
+            scaled = state * alpha.sqrt()
+            tensors[f"{kind}.{t}.denoised"] = made.step(output, t, scaled).pred_original_sample
+            tensors[f"{kind}.{t}.input"] = scaled
+            tensors[f"{kind}.{t}.sigma"] = ((1 - alpha) / alpha).sqrt().reshape(1)
+    conditional, plain = DRAWS[1:3], DRAWS[3:5]
+    conditional, plain = conditional.reshape(2, 4, 8, 8), plain.reshape(2, 4, 8, 8)
+    guided = plain + 7.5 * (conditional - plain)
+    tensors["guidance.conditional"], tensors["guidance.unconditional"] = conditional, plain
+    tensors["guidance.cfg"] = guided
+    tensors["guidance.cfg_rescale"] = rescale_noise_cfg(guided, conditional, guidance_rescale=0.7)
+    tensors["state"], tensors["output"] = state, output
+    for name, tensor in tensors.items():
+        tensors[name] = tensor.flatten().numpy()
+
+
 def pndm(name):
     """Stable Diffusion's PLMS evaluates at the second timestep twice: the first time from a state that is thrown away."""
     module = importlib.import_module(diffusers.PNDMScheduler.__module__)
@@ -308,6 +336,7 @@ def main():
     k_diffusion()
     diffusers_()
     pndm("pndm")
+    predictions()
     cfg_pp()
     restart("restart", LONG)
     restart("restart_short", KARRAS)
@@ -319,7 +348,7 @@ def main():
     groups["recorded"] = {name: t.numpy().astype(np.float32) for name, t in groups["recorded"].items()}
     OUT.mkdir(parents=True, exist_ok=True)
     for name, tensors in groups.items():
-        path = OUT / f"trajectories_{name}.safetensors"
+        path = OUT / ("predictions.safetensors" if name == "predictions" else f"trajectories_{name}.safetensors")
         save_file({key: np.ascontiguousarray(v) for key, v in tensors.items()}, path, header)
         print(path.name, path.stat().st_size, {key: float(v[-1].std()) for key, v in tensors.items() if "states" in key})
 

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use crate::error::SampleError;
 use crate::noise::NoiseSource;
 use crate::path::NoisePath;
-use crate::sampler::{Denoiser, Sampler, SamplerOptions, SamplerState, Step};
+use crate::sampler::{Denoiser, Sampler, SamplerOptions, SamplerState, Step, check_finite};
 
 /// What an observer is told after each step.
 #[derive(Debug)]
@@ -67,6 +67,7 @@ pub fn sample(
         let mut step = Step { sigmas: &sigmas, options, spec, path, state: &mut next, denoiser, noise, denoised: None };
         sampler.step(&mut step)?;
         let denoised = step.denoised.take();
+        check_finite(&next.x, next.step, sigmas[next.step + 1])?;
         next.step += 1;
         *state = next;
         let sigma = sigmas[state.step - 1];
@@ -171,6 +172,29 @@ mod tests {
             run(*sampler, &mut straight, 0, 999).unwrap();
             run(*sampler, &mut state, 0, 999).unwrap();
             assert_eq!(state, straight, "{}", sampler.spec().id);
+        }
+    }
+
+    /// A saved file may be anything: an error or some picture, never a panic or a hang.
+    #[test]
+    fn hostile_states_do_no_harm() {
+        let vector = || (0..18).map(|i| i as f32).collect::<Vec<f32>>();
+        for sampler in SAMPLERS {
+            for (step, vectors, noise_draws) in [
+                (0, 1, 0),
+                (1, 1, 0),
+                (1, 2, 0),
+                (2, 3, 8),
+                (5, 1, 0),
+                (5, 6, 3),
+                (6, 2, 9),
+                (2, 1, u64::MAX),
+                (usize::MAX, 0, 0),
+            ] {
+                let mut state = SamplerState { x: vector(), step, noise_draws, history: vec![vector(); vectors] };
+                let ended = run(*sampler, &mut state, 0, 999);
+                assert!(ended.is_err() || state.x.iter().all(|v| v.is_finite()), "{}", sampler.spec().id);
+            }
         }
     }
 

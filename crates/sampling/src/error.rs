@@ -13,9 +13,9 @@ pub enum SampleError {
         /// What it said.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// A prediction held NaN or infinity.
+    /// A prediction, or the state made from it, held NaN or infinity.
     #[error(
-        "the prediction at step {step}, sigma {sigma} is not finite (first at element {index}): the weights may be damaged, or a precision too small for them; try f32"
+        "the picture at step {step}, sigma {sigma} is not finite (first at element {index}): the weights may be damaged, or a precision too small for them; try f32"
     )]
     NotFinite {
         /// Step, counted from 0.

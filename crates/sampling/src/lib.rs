@@ -12,6 +12,41 @@
 //! - [`listing`]: the tables of the documentation.
 //! - [`drive`]: [`sample`], which runs a sampler, reports progress, stops when asked and resumes.
 //!
+//! ```
+//! use danqing_sampling::noise::{DrawOrder, DrawType, Generator, NoiseShape, SeededNoise};
+//! use danqing_sampling::sampler::DenoiseError;
+//! use danqing_sampling::start::{StartScale, pure_noise};
+//! use danqing_sampling::*;
+//!
+//! /// Knows one picture: grey.
+//! struct Grey;
+//! impl Denoiser for Grey {
+//!     fn denoise(&mut self, _: &[f32], _: f64, denoised: &mut [f32]) -> Result<(), DenoiseError> {
+//!         denoised.fill(0.5);
+//!         Ok(())
+//!     }
+//!     fn noise_path(&self) -> NoisePath {
+//!         NoisePath::VarianceExploding
+//!     }
+//! }
+//!
+//! # fn main() -> Result<(), SampleError> {
+//! let sampler = samplers::find("DPM++ 2M").unwrap();
+//! let schedule = schedules::find("karras").unwrap();
+//! let training = TrainingNoise::stable_diffusion();
+//! let levels = schedules::levels_for(sampler, schedule, &training, 20, &Default::default())?;
+//!
+//! let shape = NoiseShape { batch: 1, channels: 4, height: 8, width: 8 };
+//! let mut noise = SeededNoise::new(Generator::Cpu(DrawType::F32), DrawOrder::A1111, shape, 42);
+//! let mut first = vec![0.0; shape.numel()];
+//! noise.draw(Draw::Initial, &mut first)?;
+//! let mut state = SamplerState::new(pure_noise(&first, levels.sigmas[0], Grey.noise_path(), StartScale::Sigma));
+//! sample(sampler, &Default::default(), &mut Grey, &levels.sigmas, &mut noise, &mut state, &mut go_on)?;
+//! assert!(state.x.iter().all(|v| (v - 0.5).abs() < 1e-6));
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! All transcendental functions come from `libm`, never from the platform, so that equal seeds give equal bits everywhere.
 
 #![forbid(unsafe_code)]

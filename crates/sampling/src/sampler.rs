@@ -141,13 +141,21 @@ impl SamplerState {
         SamplerState { x, ..Default::default() }
     }
 
-    /// Errors where a remembered vector is not as long as the state or the step lies behind the end.
+    /// Errors where the state cannot come from such a run: a saved file may be anything.
     pub(crate) fn check(&self, sigmas: &[f64]) -> Result<(), SampleError> {
         for kept in &self.history {
             check_length("a vector of the saved history", kept.len(), self.x.len())?;
         }
         if self.step >= sigmas.len() {
             let reason = format!("it has done {} steps, but the run has {}", self.step, sigmas.len().saturating_sub(1));
+            return Err(SampleError::State { reason });
+        }
+        if self.history.len() > self.step + usize::from(self.step > 0) {
+            let reason = format!("it remembers {} vectors after {} steps", self.history.len(), self.step);
+            return Err(SampleError::State { reason });
+        }
+        if self.noise_draws > 4 * self.step as u64 {
+            let reason = format!("it has drawn noise {} times in {} steps", self.noise_draws, self.step);
             return Err(SampleError::State { reason });
         }
         Ok(())
@@ -177,9 +185,9 @@ impl Step<'_> {
         self.sigmas[self.state.step + 1]
     }
 
-    /// The noise level `back` steps ago (0: now). Only for steps that were made.
+    /// The noise level `back` steps ago (0: now), or the first.
     pub fn earlier(&self, back: usize) -> f64 {
-        self.sigmas[self.state.step - back]
+        self.sigmas[self.state.step.saturating_sub(back)]
     }
 
     /// Steps of the whole run.
@@ -269,15 +277,14 @@ impl Step<'_> {
         let (mut guided, mut unconditional) = (vec![0.0; len], vec![0.0; len]);
         let answer = self.denoiser.denoise_pair(&self.state.x, sigma, &mut guided, &mut unconditional);
         self.accept(sigma, answer, &guided)?;
+        self.accept(sigma, Ok(()), &unconditional)?;
         Ok((guided, unconditional))
     }
 
     fn accept(&mut self, sigma: f64, answer: Result<(), DenoiseError>, predicted: &[f32]) -> Result<(), SampleError> {
         let step = self.state.step;
         answer.map_err(|source| SampleError::Denoiser { step, sigma, source })?;
-        if let Some(index) = predicted.iter().position(|v| !v.is_finite()) {
-            return Err(SampleError::NotFinite { step, sigma, index });
-        }
+        check_finite(predicted, step, sigma)?;
         if self.denoised.is_none() {
             self.denoised = Some(predicted.to_vec());
         }
@@ -354,5 +361,13 @@ impl Step<'_> {
         let amount = (up * up - sigma * sigma).sqrt() * self.options.s_noise;
         self.state.x = combine(&[(1.0, &self.state.x), (amount, &grain)]);
         Ok(up)
+    }
+}
+
+/// Errors at the first NaN or infinity.
+pub(crate) fn check_finite(values: &[f32], step: usize, sigma: f64) -> Result<(), SampleError> {
+    match values.iter().position(|v| !v.is_finite()) {
+        Some(index) => Err(SampleError::NotFinite { step, sigma, index }),
+        None => Ok(()),
     }
 }

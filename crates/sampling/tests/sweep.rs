@@ -151,6 +151,17 @@ fn names_are_found_and_unique() {
             assert_eq!(schedules::find(name).unwrap().spec().id, spec.id, "{name}");
         }
     }
+    for (label, sampler, schedule) in [
+        ("DPM++ 2M Karras", "dpmpp_2m", Some("karras")),
+        ("DPM++ 2M SDE Heun Exponential", "dpmpp_2m_sde_heun", Some("exponential")),
+        ("DPM++ 2M SDE SGM Uniform", "dpmpp_2m_sde", Some("sgm_uniform")),
+        ("dpmpp_2m_sde_k", "dpmpp_2m_sde", Some("karras")),
+        ("Euler a", "euler_ancestral", None),
+    ] {
+        let (found, with) = samplers::find_with_schedule(label).unwrap();
+        assert_eq!((found.spec().id, with.map(|s| s.spec().id)), (sampler, schedule), "{label}");
+    }
+    assert!(samplers::find_with_schedule("DPM++ 2M Karrass").is_none());
     assert_eq!(samplers::find("dpm++ 2m").unwrap().spec().id, "dpmpp_2m");
     assert!(samplers::find("").is_none() && schedules::find("no such").is_none());
 }

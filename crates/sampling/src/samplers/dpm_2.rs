@@ -15,7 +15,7 @@ impl Sampler for Dpm2 {
         &SamplerSpec {
             id: "dpm_2",
             name: "DPM2",
-            aliases: &["k_dpm_2", "KDPM2DiscreteScheduler"],
+            aliases: &["k_dpm_2", "dpm2", "KDPM2DiscreteScheduler"],
             order: 2,
             evaluations: 2,
             uses_noise: false,

@@ -15,7 +15,7 @@ impl Sampler for Dpm2Ancestral {
         &SamplerSpec {
             id: "dpm_2_ancestral",
             name: "DPM2 a",
-            aliases: &["k_dpm_2_a", "KDPM2AncestralDiscreteScheduler"],
+            aliases: &["k_dpm_2_a", "k_dpm_2_ancestral", "KDPM2AncestralDiscreteScheduler"],
             order: 2,
             evaluations: 2,
             uses_noise: true,

@@ -18,7 +18,7 @@ impl Sampler for Dpmpp2mSde {
         &SamplerSpec {
             id: "dpmpp_2m_sde",
             name: "DPM++ 2M SDE",
-            aliases: &["k_dpmpp_2m_sde"],
+            aliases: &["k_dpmpp_2m_sde", "dpmpp_2m_sde_gpu"],
             order: 2,
             evaluations: 1,
             uses_noise: true,
@@ -38,7 +38,7 @@ impl Sampler for Dpmpp2mSdeHeun {
         &SamplerSpec {
             id: "dpmpp_2m_sde_heun",
             name: "DPM++ 2M SDE Heun",
-            aliases: &["k_dpmpp_2m_sde_heun"],
+            aliases: &["k_dpmpp_2m_sde_heun", "dpmpp_2m_sde_heun_gpu"],
             order: 2,
             evaluations: 1,
             uses_noise: true,

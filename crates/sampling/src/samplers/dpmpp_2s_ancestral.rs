@@ -14,7 +14,7 @@ impl Sampler for Dpmpp2sAncestral {
         &SamplerSpec {
             id: "dpmpp_2s_ancestral",
             name: "DPM++ 2S a",
-            aliases: &["k_dpmpp_2s_a"],
+            aliases: &["k_dpmpp_2s_a", "k_dpmpp_2s_ancestral", "dpmpp_2s"],
             order: 2,
             evaluations: 2,
             uses_noise: true,

@@ -15,7 +15,7 @@ impl Sampler for Dpmpp3mSde {
         &SamplerSpec {
             id: "dpmpp_3m_sde",
             name: "DPM++ 3M SDE",
-            aliases: &["k_dpmpp_3m_sde"],
+            aliases: &["k_dpmpp_3m_sde", "dpmpp_3m_sde_gpu"],
             order: 3,
             evaluations: 1,
             uses_noise: true,

@@ -14,7 +14,7 @@ impl Sampler for DpmppSde {
         &SamplerSpec {
             id: "dpmpp_sde",
             name: "DPM++ SDE",
-            aliases: &["k_dpmpp_sde", "DPMSolverSDEScheduler"],
+            aliases: &["k_dpmpp_sde", "dpmpp_sde_gpu", "DPMSolverSDEScheduler"],
             order: 2,
             evaluations: 2,
             uses_noise: true,

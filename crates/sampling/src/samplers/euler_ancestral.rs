@@ -14,7 +14,7 @@ impl Sampler for EulerAncestral {
         &SamplerSpec {
             id: "euler_ancestral",
             name: "Euler a",
-            aliases: &["k_euler_a", "EulerAncestralDiscreteScheduler"],
+            aliases: &["euler_a", "k_euler_a", "k_euler_ancestral", "EulerAncestralDiscreteScheduler"],
             order: 1,
             evaluations: 1,
             uses_noise: true,

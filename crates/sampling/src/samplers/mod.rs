@@ -26,6 +26,7 @@ mod transition;
 mod uni_pc;
 
 use crate::sampler::Sampler;
+use crate::schedules::{self, SigmaSchedule};
 
 /// Every sampler.
 pub static SAMPLERS: &[&dyn Sampler] = &[
@@ -61,6 +62,20 @@ pub fn find(name: &str) -> Option<&'static dyn Sampler> {
     SAMPLERS.iter().copied().find(|sampler| {
         let spec = sampler.spec();
         [spec.id, spec.name].iter().chain(spec.aliases).any(|known| squeeze(known) == wanted)
+    })
+}
+
+/// Finds the sampler and schedule in a label that names both, as A1111 (`DPM++ 2M Karras`) and InvokeAI (`dpmpp_2m_k`) did,
+/// or the sampler of a label that names one.
+pub fn find_with_schedule(label: &str) -> Option<(&'static dyn Sampler, Option<&'static dyn SigmaSchedule>)> {
+    if let Some(sampler) = find(label) {
+        return Some((sampler, None));
+    }
+    let gaps = label.match_indices(|c: char| !c.is_alphanumeric());
+    gaps.rev().find_map(|(at, _)| {
+        let (sampler, schedule) = (&label[..at], &label[at..]);
+        let schedule = if squeeze(schedule) == "k" { "karras" } else { schedule };
+        Some((find(sampler)?, Some(schedules::find(schedule)?)))
     })
 }
 

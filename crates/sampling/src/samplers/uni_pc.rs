@@ -64,7 +64,7 @@ fn predict_and_correct(step: &mut Step<'_>, b_of: fn(f64) -> f64) -> Result<(), 
     let x0 = step.denoise(sigma)?;
     if step.memory() > 0 {
         let known = step.memory() - 1;
-        let order = wanted.min(step.total() - (step.index() - 1)).min(known);
+        let order = wanted.min(step.total() + 1 - step.index()).min(known);
         let corrected = correct(step, &x0, order, b_of);
         step.set(corrected);
     }
