@@ -103,6 +103,14 @@ const STRANGERS: &[(&[u8], &str, &str)] = &[
     ),
 ];
 
+/// True when a file's name ends as weight files' names do, readable or not: what a search through folders looks at.
+pub fn is_weight_file(path: &Path) -> bool {
+    let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default().to_lowercase();
+    let unread = ["gguf", "pkl"].iter();
+    let mut suffixes = FORMATS.iter().flat_map(|format| format.suffixes).chain(unread);
+    suffixes.any(|suffix| name.strip_suffix(suffix).is_some_and(|stem| stem.len() > 1 && stem.ends_with('.')))
+}
+
 /// Opens a file or folder of any format.
 pub(crate) fn open(path: &Path) -> Result<Weights, WeightsError> {
     if path.is_dir() {
@@ -142,4 +150,19 @@ fn stranger(bytes: &[u8]) -> (String, &'static str) {
         format!("its first bytes are of no known weight format ({})", known.join(", ")),
         "Name a .safetensors, .ckpt, .pt, .pth or .bin file",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weight_files_are_known_by_name() {
+        for name in ["a.safetensors", "models/B.CKPT", "x.vae.pt", "m.gguf", "model.safetensors.index.json"] {
+            assert!(is_weight_file(Path::new(name)), "{name}");
+        }
+        for name in ["a.json", "safetensors", ".pt", "a.safetensors.tmp", "config.yaml"] {
+            assert!(!is_weight_file(Path::new(name)), "{name}");
+        }
+    }
 }

@@ -33,7 +33,7 @@ mod unwrap;
 mod weights;
 
 pub use error::WeightsError;
-pub use formats::{FORMATS, Format};
+pub use formats::{FORMATS, Format, is_weight_file};
 pub use safetensors::TensorToWrite;
 pub use storage_type::{STORAGE_TYPES, StorageType};
 pub use weights::{TensorInfo, Weights};

@@ -37,6 +37,7 @@ fn untyped_storages_are_read() {
 fn a_pickled_module_gives_its_state_dictionary() {
     let weights = compare("torch_module.pth", "torch_module.safetensors");
     assert!(weights.unknown_globals().contains(&"torch.nn.modules.container.Sequential".to_owned()));
+    assert_eq!(weights.unwrapped().names().collect::<Vec<_>>(), weights.names().collect::<Vec<_>>());
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! `cargo xtask tidy`: the house rules that no compiler knows. Each rule is a file; each finding names file, line and rule.
 
 mod floors;
+mod links;
 mod names;
 mod size;
 mod source;
@@ -30,6 +31,7 @@ type Rule = fn(&House, &mut Vec<Finding>);
 
 const RULES: &[(&str, Rule)] = &[
     ("floors", floors::check),
+    ("links", links::check),
     ("names", names::check),
     ("size", size::check),
     ("unsafety", unsafety::check),
