@@ -1,6 +1,14 @@
 //! Scaled dot-product attention that never stores the scores (Dao et al., FlashAttention, arXiv:2205.14135; online
 //! softmax: Milakov and Gimelshein, arXiv:1805.02867).
 
+#[cfg(target_arch = "x86_64")]
+mod bf16;
+#[cfg(target_arch = "x86_64")]
+mod bf16_grad;
+#[cfg(target_arch = "x86_64")]
+mod packing;
+#[cfg(target_arch = "x86_64")]
+mod product;
 #[cfg(test)]
 mod scalar;
 mod single;
@@ -10,6 +18,8 @@ mod tests;
 mod tile;
 
 use crate::element::Element;
+#[cfg(target_arch = "x86_64")]
+use crate::isa::{Isa, isa};
 
 /// Sizes of an attention. Heads lie side by side in a row: element `e` of head `h` is at `h · head_dim + e`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -97,6 +107,19 @@ pub struct AttentionInput<'a, E> {
     pub key_bias: Option<&'a [f32]>,
 }
 
+#[cfg(target_arch = "x86_64")]
+impl<'a, E: Element> AttentionInput<'a, E> {
+    /// The input itself if its elements are bf16.
+    fn as_bf16(&self) -> Option<AttentionInput<'a, half::bf16>> {
+        Some(AttentionInput {
+            q: E::as_bf16(self.q)?,
+            k: E::as_bf16(self.k)?,
+            v: E::as_bf16(self.v)?,
+            key_bias: self.key_bias,
+        })
+    }
+}
+
 /// Where the gradients go: contiguous, heads side by side.
 #[derive(Debug)]
 pub struct AttentionGrad<'a, E> {
@@ -123,7 +146,19 @@ pub fn attention<E: Element>(
     let (d, rows) = (shape.head_dim, shape.batch * shape.q_len);
     assert_eq!(out.len(), rows * shape.heads * d, "the result is [batch, q_len, heads * head_dim]");
     assert!(lse.as_ref().is_none_or(|lse| lse.len() == rows * shape.heads), "lse is [batch, heads, q_len]");
-    single::forward(input, shape, out, lse.unwrap_or_default());
+    let lse = lse.unwrap_or_default();
+    #[cfg(target_arch = "x86_64")]
+    if let (Some(input), Some(out)) = (input.as_bf16(), E::as_bf16_mut(out)) {
+        // SAFETY: `isa` never names a set that the CPU lacks.
+        unsafe {
+            match isa() {
+                Isa::Amx => return bf16::forward::<true>(&input, shape, out, lse),
+                Isa::Avx512Bf16 => return bf16::forward::<false>(&input, shape, out, lse),
+                _ => {}
+            }
+        }
+    }
+    single::forward(input, shape, out, lse);
 }
 
 /// Gradient of [`attention`] from its result `out`, that result's gradient `dout` (both contiguous) and `lse`.
@@ -137,7 +172,7 @@ pub fn attention_grad<E: Element>(
     out: &[E],
     dout: &[E],
     lse: &[f32],
-    grad: AttentionGrad<'_, E>,
+    mut grad: AttentionGrad<'_, E>,
 ) {
     shape.check(input);
     let (queries, keys) = (shape.batch * shape.q_len, shape.batch * shape.kv_len);
@@ -148,5 +183,20 @@ pub fn attention_grad<E: Element>(
     );
     assert!([grad.dk.len(), grad.dv.len()] == [keys * width; 2], "dk and dv are [batch, kv_len, heads * head_dim]");
     assert_eq!(lse.len(), queries * shape.heads, "lse is [batch, heads, q_len]");
+    #[cfg(target_arch = "x86_64")]
+    if let (Some(input), Some(out), Some(dout)) = (input.as_bf16(), E::as_bf16(out), E::as_bf16(dout))
+        && let AttentionGrad { dq, dk, dv } = &mut grad
+        && let (Some(dq), Some(dk), Some(dv)) = (E::as_bf16_mut(dq), E::as_bf16_mut(dk), E::as_bf16_mut(dv))
+    {
+        let (known, grad) = (single_grad::Known { out, dout, lse }, AttentionGrad { dq, dk, dv });
+        // SAFETY: `isa` never names a set that the CPU lacks.
+        unsafe {
+            match isa() {
+                Isa::Amx => return bf16_grad::backward::<true>(&input, shape, known, grad),
+                Isa::Avx512Bf16 => return bf16_grad::backward::<false>(&input, shape, known, grad),
+                _ => {}
+            }
+        }
+    }
     single_grad::backward(input, shape, single_grad::Known { out, dout, lse }, grad);
 }

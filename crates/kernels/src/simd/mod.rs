@@ -11,6 +11,9 @@ mod avx512;
 pub(crate) mod math;
 mod portable;
 
+#[cfg(target_arch = "x86_64")]
+pub(crate) use avx512::Avx512;
+
 use crate::element::{Element, ElementKind};
 use crate::isa::{Isa, isa};
 use half::bf16;
