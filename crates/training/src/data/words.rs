@@ -462,6 +462,16 @@ mod tests {
     }
 
     #[test]
+    fn the_shipped_list_is_that_of_the_concepts() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../starter/words.json");
+        let shipped = KnownWords::from_json(&fs::read_to_string(path).expect("starter/words.json")).expect("parses");
+        let now = words();
+        assert_eq!(shipped.things, now.things, "write it anew with the example starter_words");
+        assert_eq!((&shipped.colours, &shipped.backgrounds), (&now.colours, &now.backgrounds));
+        assert_eq!((&shipped.grammar_en, &shipped.grammar_zh), (&now.grammar_en, &now.grammar_zh));
+    }
+
+    #[test]
     fn json_round_trip_and_hostile_prompts() {
         let words = words();
         let again = KnownWords::from_json(&words.to_json().expect("json")).expect("parses");
