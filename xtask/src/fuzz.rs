@@ -1,7 +1,7 @@
 //! `cargo xtask fuzz`: the fuzz tests of every crate with a larger count.
 //!
-//! A fuzz test is a test whose name begins with `fuzz_`; it feeds its parser
-//! `danqing_testing::mutate::count()` inputs, which the variable `DANQING_FUZZ_COUNT` raises from 10,000.
+//! A fuzz test is a test that feeds its parser `mutate::count()` inputs (of `danqing-testing`), which the variable
+//! `DANQING_FUZZ_COUNT` raises from 10,000.
 
 use std::collections::BTreeSet;
 
@@ -32,9 +32,9 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
     }
     let packages: BTreeSet<&str> = wanted.iter().map(|(package, _)| package.as_str()).collect();
     for package in packages {
-        let filter = format!("fuzz_{}", parser.as_deref().unwrap_or_default().trim_start_matches("fuzz_"));
-        let mut command = cargo(&["test", "--release", "--package", package, "--", &filter]);
-        execute(command.env("DANQING_FUZZ_COUNT", count.to_string()))?;
+        let names = wanted.iter().filter(|(p, _)| p == package).map(|(_, test)| test.as_str());
+        let mut command = cargo(&["test", "--release", "--package", package, "--"]);
+        execute(command.args(names).env("DANQING_FUZZ_COUNT", count.to_string()))?;
     }
     println!("{count} inputs each: {}", wanted.iter().map(|(_, test)| test.as_str()).collect::<Vec<_>>().join(", "));
     Ok(())
@@ -44,14 +44,41 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
 fn fuzz_tests() -> BTreeSet<(String, String)> {
     let mut found = BTreeSet::new();
     for file in files().iter().filter(|f| f.path.starts_with("crates/") && f.suffix() == "rs") {
-        let Some(folder) = file.path.split('/').nth(1) else { continue };
-        let package = if folder == "danqing" { folder.to_owned() } else { format!("danqing-{folder}") };
-        for line in file.text().unwrap_or_default().lines() {
-            if let Some(rest) = line.trim_start().strip_prefix("fn fuzz_") {
-                let name = rest.split('(').next().unwrap_or_default();
-                found.insert((package.clone(), format!("fuzz_{name}")));
-            }
+        let (Some(folder), Some(text)) = (file.path.split('/').nth(1), file.text()) else { continue };
+        if folder == "testing" || !text.contains("danqing_testing::mutate") && !text.contains("mutate::count()") {
+            continue;
         }
+        let package = if folder == "danqing" { folder.to_owned() } else { format!("danqing-{folder}") };
+        found.extend(tests_that_count(&text).into_iter().map(|test| (package.clone(), test)));
     }
     found
+}
+
+/// Names of the functions in which `count()` is called as a function, not as a method.
+fn tests_that_count(text: &str) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    let mut function = "";
+    for line in text.lines() {
+        if let Some(rest) = line.trim_start().strip_prefix("fn ") {
+            function = rest.split('(').next().unwrap_or_default();
+        }
+        let called = line.match_indices("count()").any(|(at, _)| {
+            let before = &line[..at];
+            before.ends_with("..") || !before.ends_with(['.', '_'])
+        });
+        if called && !function.is_empty() {
+            names.insert(function.to_owned());
+        }
+    }
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn fuzz_tests_are_found_by_what_they_call() {
+        let text =
+            "fn a() {\n  run(&c, 1, mutate::count(), f);\n}\nfn b() { x.count() }\nfn c() {\n  0..count() / 10\n}";
+        assert_eq!(super::tests_that_count(text).into_iter().collect::<Vec<_>>(), ["a", "c"]);
+    }
 }
