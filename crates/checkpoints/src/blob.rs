@@ -36,16 +36,18 @@ enum Bytes {
 impl Blob {
     /// Maps `path` for reading.
     pub(crate) fn open(path: &Path) -> Result<Self, WeightsError> {
-        let file = File::open(path).map_err(|e| WeightsError::io(path, "open", e))?;
-        let metadata = file.metadata().map_err(|e| WeightsError::io(path, "open", e))?;
+        let opened = |e| WeightsError::io(path, "open", e);
         let name = path.display().to_string();
-        if !metadata.is_file() {
+        // Asked before opening: opening a named pipe would wait for somebody to write to it.
+        if !std::fs::metadata(path).map_err(opened)?.is_file() {
             return Err(WeightsError::NotReadable {
                 file: name,
                 problem: "this is not a regular file".to_owned(),
                 mend: "Name a weight file, or a folder that holds one",
             });
         }
+        let file = File::open(path).map_err(opened)?;
+        let metadata = file.metadata().map_err(opened)?;
         if metadata.len() == 0 {
             return Ok(Self { name, path: Some(path.to_owned()), bytes: Bytes::Static(&[]) });
         }

@@ -69,6 +69,18 @@ fn sentences_say_what_is_wrong() {
 }
 
 #[test]
+fn weights_are_shared_between_threads() {
+    fn shared<T: Send + Sync + Clone>(_: &T) {}
+    let weights = Weights::from_parts("memory", vec![("a".to_owned(), vec![2], vec![1.0, 2.0])]).unwrap();
+    shared(&weights);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| assert_eq!(weights.read_f32("a").unwrap(), [1.0, 2.0]));
+        }
+    });
+}
+
+#[test]
 fn strangers_are_named() {
     let folder = Folder::new("strangers");
     for (name, bytes, part) in [
@@ -87,6 +99,8 @@ fn strangers_are_named() {
     assert!(message.contains("none.safetensors") && message.contains("Check the path"), "{message}");
     let message = Weights::open(&folder.0).unwrap_err().to_string();
     assert!(message.contains("holds no weight file"), "{message}");
+    let message = Weights::open("/dev/null").unwrap_err().to_string();
+    assert!(message.contains("not a regular file"), "{message}");
 }
 
 /// 1,000,000 tensors in a 53 MiB header took the reference implementation 20 s and 1.9 GB.
