@@ -15,12 +15,14 @@ mod emphasis;
 mod extra_networks;
 mod plan;
 mod schedule;
+pub mod translate;
 
 pub use attention::{Segment, WeightedPrompt};
 pub use chunks::{Chunk, equalize};
 pub use emphasis::{EMPHASES, Emphasis};
 pub use extra_networks::{ExtraNetwork, ExtraNetworkKind};
 pub use plan::{Conjunction, Notice, PromptOptions, PromptPart, PromptPlan, PromptSpan, plan};
+pub use translate::{Glossary, Translation, needs_translation, translate};
 
 /// The longest prompt that is read, in bytes.
 pub const MAX_PROMPT_BYTES: usize = 32 << 10;
