@@ -92,12 +92,17 @@ impl TrainingNoise {
         Self::from_alphas_cumprod(&alphas)
     }
 
-    /// The noise of given cumulated alphas (some checkpoints carry them), descending, each in 0..1.
+    /// The noise of given cumulated alphas (some checkpoints carry them), descending, each in 0..1. A last one of 0, as of
+    /// models with zero terminal SNR, becomes [`ZERO_SNR_ALPHA`].
     ///
     /// # Errors
     /// Where there is none, one is outside 0..1, or they do not descend.
     pub fn from_alphas_cumprod(alphas: &[f64]) -> Result<Self, SampleError> {
         check_steps(alphas.len())?;
+        let mut alphas = alphas.to_vec();
+        if let Some(last) = alphas.last_mut().filter(|last| **last == 0.0) {
+            *last = ZERO_SNR_ALPHA;
+        }
         if let Some(bad) = alphas.iter().find(|a| !(**a > 0.0 && **a < 1.0)) {
             return Err(SampleError::parameter("cumulated alpha", bad, "between 0 and 1, both excluded"));
         }
@@ -151,9 +156,9 @@ impl TrainingNoise {
     }
 
     /// The same noise stretched so that the last timestep is pure noise; there the cumulated alpha is
-    /// [`ZERO_SNR_ALPHA`] instead of 0. A flow is returned as it is, for it ends so already.
+    /// [`ZERO_SNR_ALPHA`] instead of 0. What ends so already, as a flow does, is returned as it is.
     pub fn with_zero_terminal_snr(&self) -> Self {
-        if self.path == NoisePath::Flow {
+        if self.path == NoisePath::Flow || self.alpha_cumprod(self.steps() - 1) < 1.001 * ZERO_SNR_ALPHA {
             return self.clone();
         }
         let roots: Vec<f64> = self.sigmas.iter().map(|s| 1.0 / (s * s + 1.0).sqrt()).collect();
@@ -331,6 +336,11 @@ mod tests {
         assert!((zero.sigma_max() - 4096.0).abs() < 0.001);
         assert!((zero.sigma_min() - plain.sigma_min()).abs() < 1e-12);
         assert!(zero.sigmas().windows(2).all(|w| w[0] < w[1]));
+        assert_eq!(zero.with_zero_terminal_snr(), zero);
+        let mut alphas: Vec<f64> = (0..1000).map(|t| zero.alpha_cumprod(t)).collect();
+        alphas[999] = 0.0;
+        let read = TrainingNoise::from_alphas_cumprod(&alphas).unwrap();
+        assert!((read.sigma_max() - 4096.0).abs() < 0.001);
     }
 
     #[test]
