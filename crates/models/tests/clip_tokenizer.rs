@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use danqing_models::tokenizers::ClipTokenizer;
+use danqing_models::tokenizers::{ClipTokenizer, SpecialTokens};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -92,4 +92,29 @@ fn long_hostile_text_stays_fast() {
         assert!(tokenizer.encode(&text).len() <= text.len());
         assert!(begun.elapsed().as_secs() < 5, "{unit:?} took {:?}", begun.elapsed());
     }
+}
+
+#[test]
+fn broken_tokenizer_files_never_panic() {
+    let vocab = r##"{"!": 0, "a": 1, "c": 2, "t": 3, "a</w>": 4, "t</w>": 5, "at</w>": 6, "ca": 7, "cat</w>": 8, "<|startoftext|>": 9, "<|endoftext|>": 10}"##;
+    let merges = "#version: 0.2\na t</w>\nc a\nc at</w>\n";
+    let json = format!(
+        r##"{{"added_tokens": [{{"id": 0, "content": "!", "normalized": false}}], "model": {{"type": "BPE", "end_of_word_suffix": "</w>", "vocab": {vocab}, "merges": ["a t</w>", ["c", "a"], "c at</w>"]}}}}"##
+    );
+    let usual = SpecialTokens::default();
+    let sound = ClipTokenizer::from_json(json.as_bytes()).unwrap();
+    let plain = ClipTokenizer::from_bytes(vocab.as_bytes(), merges.as_bytes(), &usual, &[]).unwrap();
+    assert_eq!((sound.encode("a cat"), plain.encode("a cat")), (vec![4, 8], vec![4, 8]));
+
+    danqing_testing::mutate::run(&[vocab, merges, &json], 3, danqing_testing::mutate::count(), |bytes| {
+        let made = [
+            ClipTokenizer::from_bytes(bytes, merges.as_bytes(), &usual, &[]),
+            ClipTokenizer::from_bytes(vocab.as_bytes(), bytes, &usual, &[]),
+            ClipTokenizer::from_json(bytes),
+        ];
+        for tokenizer in made.into_iter().flatten() {
+            let ids = tokenizer.encode("a cat, 两只红色的猫! <|endoftext|>");
+            assert!(tokenizer.decode(&ids, false).len() <= 64 * (ids.len() + 1) + bytes.len() * ids.len());
+        }
+    });
 }

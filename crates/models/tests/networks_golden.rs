@@ -54,10 +54,9 @@ fn back(t: &Tensor) -> Vec<f32> {
 }
 
 fn unet_inputs(f: &Fixture) -> (Tensor, Vec<f32>, UnetConditioning) {
-    let added = f.contains("in.pooled").then(|| AddedConditioning {
-        pooled: tensor(f, "in.pooled"),
-        time_ids: tensor(f, "in.time_ids"),
-    });
+    let added = f
+        .contains("in.pooled")
+        .then(|| AddedConditioning { pooled: tensor(f, "in.pooled"), time_ids: tensor(f, "in.time_ids") });
     let conditioning = UnetConditioning { context: tensor(f, "in.context"), added, guidance: None };
     (map(f, "in.sample"), f.f32("in.timestep"), conditioning)
 }

@@ -118,8 +118,7 @@ impl<'a> UnetDenoiser<'a> {
             }
             let mut sample = to_nhwc(&values, [rows, channels, height, width])?;
             if let Some(extra) = &self.extra {
-                let picked: Vec<Tensor> =
-                    jobs.iter().map(|(_, b)| extra.narrow(0, *b, 1)).collect::<Result<_, _>>()?;
+                let picked: Vec<Tensor> = jobs.iter().map(|(_, b)| extra.narrow(0, *b, 1)).collect::<Result<_, _>>()?;
                 let picked = Tensor::concat(&picked.iter().collect::<Vec<_>>(), 0)?;
                 sample = Tensor::concat(&[&sample, &picked], 3)?;
             }
@@ -135,8 +134,7 @@ impl<'a> UnetDenoiser<'a> {
                 self.model.added(&gather(&self.prompts.pooled)?, h, w, false)?
             };
             let conditioning = UnetConditioning { context, added, guidance: None };
-            let out =
-                self.model.unet.forward(&sample.cast(self.model.dtype)?, &vec![timestep; rows], &conditioning)?;
+            let out = self.model.unet.forward(&sample.cast(self.model.dtype)?, &vec![timestep; rows], &conditioning)?;
             outputs.extend(from_nhwc(&out.cast(DType::F32)?)?);
         }
         if outputs.iter().any(|v| !v.is_finite()) {

@@ -131,9 +131,8 @@ fn expanded(
     } else {
         ch = ((f64::from(cw) / aspect).round() as u32).min(h);
     }
-    let centred = |low: u32, high: u32, size: u32, whole: u32| {
-        ((low + high).saturating_sub(size) / 2).min(whole - size)
-    };
+    let centred =
+        |low: u32, high: u32, size: u32, whole: u32| ((low + high).saturating_sub(size) / 2).min(whole - size);
     (centred(left, right, cw, w), centred(top, bottom, ch, h), cw, ch)
 }
 
@@ -254,9 +253,7 @@ pub fn latent_mask(mask: &[u8], width: usize, height: usize, factor: usize) -> V
 /// The mask as inpainting networks want it: 0 or 1, each cell's first pixel.
 pub fn nearest_mask(mask: &[u8], width: usize, height: usize, factor: usize) -> Vec<f32> {
     let (w, h) = (width / factor, height / factor);
-    (0..w * h)
-        .map(|i| if mask[(i / w) * factor * width + (i % w) * factor] > 127 { 1.0 } else { 0.0 })
-        .collect()
+    (0..w * h).map(|i| if mask[(i / w) * factor * width + (i % w) * factor] > 127 { 1.0 } else { 0.0 }).collect()
 }
 
 /// The picture with grey where the mask covers it, as inpainting networks were trained to see it.
@@ -281,7 +278,8 @@ mod tests {
     fn scene() -> (Picture, Vec<u8>) {
         let pixels = (0..40 * 30).flat_map(|i| if i % 40 < 20 { [200, 10, 10] } else { [10, 10, 200] }).collect();
         let picture = Picture::new(40, 30, PixelFormat::Rgb8, pixels).unwrap();
-        let mask = (0..40 * 30).map(|i| if (4..10).contains(&(i % 40)) && (8..14).contains(&(i / 40)) { 255 } else { 0 });
+        let mask =
+            (0..40 * 30).map(|i| if (4..10).contains(&(i % 40)) && (8..14).contains(&(i / 40)) { 255 } else { 0 });
         (picture, mask.collect())
     }
 

@@ -1,6 +1,5 @@
 //! Tasks that join models and sampling: draw, edit; prompts; plans.
 
-pub mod prompts;
 pub mod conditioning;
 pub mod control;
 pub mod denoiser;
@@ -10,6 +9,7 @@ pub mod latents;
 mod layout;
 pub mod plan;
 pub mod preview;
+pub mod prompts;
 pub mod request;
 pub mod resume;
 pub mod settings;

@@ -56,9 +56,8 @@ impl SavedRun {
         let wrong = || DrawError::Request(format!("{} is not a saved run: start afresh without it", path.display()));
         let note = |key: &str| weights.metadata().get(key).cloned().ok_or_else(wrong);
         let number = |key: &str| note(key)?.parse::<u64>().map_err(|_| wrong());
-        let history = (0..weights.len() - 1)
-            .map(|i| weights.read_f32(&format!("history.{i}")))
-            .collect::<Result<Vec<_>, _>>()?;
+        let history =
+            (0..weights.len() - 1).map(|i| weights.read_f32(&format!("history.{i}"))).collect::<Result<Vec<_>, _>>()?;
         Ok(Self {
             fingerprint: note("danqing.run")?,
             pass: number("danqing.pass")? as usize,

@@ -3,8 +3,8 @@
 
 use danqing_models::families::stable_diffusion::StableDiffusion;
 use danqing_sampling::sampler::Sampler;
-use danqing_sampling::schedules::{self, SigmaSchedule};
 use danqing_sampling::samplers;
+use danqing_sampling::schedules::{self, SigmaSchedule};
 
 use crate::DrawError;
 use crate::request::DrawRequest;

@@ -208,9 +208,8 @@ impl Encoder {
             let resnets = (0..config.layers_per_block)
                 .map(|j| ResnetBlock::load(&at.at("resnets").at(j), shape(c_in(j), widths[i], groups)))
                 .collect::<Result<_, _>>()?;
-            let downsampler = (i + 1 < levels)
-                .then(|| Downsample::load(&at.at("downsamplers").at(0), widths[i], 0))
-                .transpose()?;
+            let downsampler =
+                (i + 1 < levels).then(|| Downsample::load(&at.at("downsamplers").at(0), widths[i], 0)).transpose()?;
             down.push((resnets, downsampler));
         }
         Ok(Self {
@@ -376,10 +375,7 @@ impl AutoencoderKl {
             moments = conv.forward(&moments)?;
         }
         let c = self.config.latent_channels;
-        Ok(Posterior {
-            mean: moments.narrow(3, 0, c)?,
-            log_variance: moments.narrow(3, c, c)?.clamp(-30.0, 20.0)?,
-        })
+        Ok(Posterior { mean: moments.narrow(3, 0, c)?, log_variance: moments.narrow(3, c, c)?.clamp(-30.0, 20.0)? })
     }
 
     /// Unscaled latent `[b, h, w, channels]` → picture `[b, h*f, w*f, 3]`, about -1..1, not clamped.

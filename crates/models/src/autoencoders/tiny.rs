@@ -72,10 +72,8 @@ impl TinyEncoder {
     /// Weights that do not fit.
     pub fn load(at: &Loader, latent_channels: usize) -> Result<Self, LoadError> {
         let halve = Conv2dOptions { stride: [2, 2], ..SAME };
-        let mut steps = vec![
-            Step::Conv(Conv2d::load(&at.at(0), 3, WIDTH, 3, SAME)?),
-            Step::Block(Block::load(&at.at(1))?),
-        ];
+        let mut steps =
+            vec![Step::Conv(Conv2d::load(&at.at(0), 3, WIDTH, 3, SAME)?), Step::Block(Block::load(&at.at(1))?)];
         for _ in 1..LEVELS {
             let at_conv = at.at(steps.len());
             steps.push(Step::Conv(unbiased(&at_conv, halve)?));

@@ -2,9 +2,9 @@
 //!
 //! Source: Radford et al. 2021; tensor names and arithmetic of transformers' `CLIPTextModel`.
 
+use crate::error::{ModelError, invalid};
 use danqing_nn::{Embedding, LayerNorm, Linear, LoadError, Loader};
 use danqing_tensor::{Activation, AttentionOptions, LinearFusion, Tensor, TensorError};
-use crate::error::{ModelError, invalid};
 use serde::{Deserialize, Serialize};
 
 /// The encoder's shape, with the names of transformers' `config.json`.
@@ -162,8 +162,7 @@ impl ClipTextEncoder {
         config.validate().map_err(ModelError::Configuration)?;
         let d = config.hidden_size;
         let prefixed = root.at("text_model");
-        let at =
-            if root.contains("embeddings.token_embedding.weight") == Some(true) { root.clone() } else { prefixed };
+        let at = if root.contains("embeddings.token_embedding.weight") == Some(true) { root.clone() } else { prefixed };
         let embeddings = at.at("embeddings");
         Ok(Self {
             activation: config.activation().unwrap_or(Activation::QuickGelu),
@@ -218,8 +217,7 @@ impl ClipTextEncoder {
             hidden.push(x.clone());
         }
         let last = self.final_norm.forward(&x)?;
-        let ends: Vec<u32> =
-            ids.iter().enumerate().map(|(row, ids)| (row * n + self.end_of(ids)) as u32).collect();
+        let ends: Vec<u32> = ids.iter().enumerate().map(|(row, ids)| (row * n + self.end_of(ids)) as u32).collect();
         let d = self.config.hidden_size;
         let pooled = last.reshape(&[b * n, d])?.index_select(0, &ends)?; // [b, n, d] -> [b, d]
         let pooled = match &self.projection {

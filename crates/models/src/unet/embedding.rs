@@ -49,9 +49,7 @@ impl TimeEmbedding {
         Ok(Self {
             linear_1: Linear::load(&at.at("linear_1"), width, out, true)?,
             linear_2: Linear::load(&at.at("linear_2"), out, out, true)?,
-            cond_proj: guidance
-                .map(|g| Linear::load(&at.at("cond_proj"), g, width, false))
-                .transpose()?,
+            cond_proj: guidance.map(|g| Linear::load(&at.at("cond_proj"), g, width, false)).transpose()?,
             width,
         })
     }

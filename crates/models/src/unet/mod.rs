@@ -8,14 +8,14 @@ mod config;
 mod embedding;
 pub(crate) mod transformer;
 
-pub use config::{PerLevel, UnetConfig};
 pub(crate) use config::block_types;
+pub use config::{PerLevel, UnetConfig};
 pub use embedding::timestep_embedding;
 
+use crate::error::{ModelError, invalid};
 use blocks::{Downsample, ResnetBlock, ResnetShape, SAME, Upsample};
 use danqing_nn::{Conv2d, GroupNorm, Loader};
 use danqing_tensor::{Activation, Tensor, TensorError};
-use crate::error::{ModelError, invalid};
 use embedding::{AddedEmbedding, TimeEmbedding};
 use transformer::{Transformer2d, TransformerShape};
 

@@ -236,15 +236,8 @@ impl Run<'_> {
             }
             if self.control.stopped() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
-        let outcome = sample(
-            settings.sampler,
-            &options,
-            &mut denoiser,
-            &levels.sigmas,
-            &mut noise,
-            &mut state,
-            &mut observer,
-        )?;
+        let outcome =
+            sample(settings.sampler, &options, &mut denoiser, &levels.sigmas, &mut noise, &mut state, &mut observer)?;
         if outcome == Outcome::Stopped || self.control.stopped() {
             return Err(DrawError::Stopped);
         }
@@ -283,7 +276,13 @@ impl Run<'_> {
         let settings = self.settings;
         match self.request.noise.order {
             DrawOrder::A1111 => sigma,
-            DrawOrder::ComfyUi => if full { rooted } else { sigma },
+            DrawOrder::ComfyUi => {
+                if full {
+                    rooted
+                } else {
+                    sigma
+                }
+            }
             DrawOrder::Diffusers if !full => sigma,
             // diffusers' samplers of the variance-preserving form begin with plain noise, Euler's kin with sigma.
             DrawOrder::Diffusers => match settings.sampler.spec().id {
@@ -372,13 +371,7 @@ impl Run<'_> {
             (false, _) => None,
             (true, mask) => Some(self.inpainting_channels(area, mask.as_deref())?),
         };
-        Ok(Start {
-            latents: one.repeat(batch),
-            strength: area.strength,
-            mask,
-            content: area.content,
-            extra,
-        })
+        Ok(Start { latents: one.repeat(batch), strength: area.strength, mask, content: area.content, extra })
     }
 
     /// Mask and masked picture of an inpainting network, `[1, h, w, 1 + c]`; without a mask all is drawn anew.

@@ -155,9 +155,7 @@ pub fn clip(at: Below<'_>) -> Option<ClipTextConfig> {
         num_attention_heads: (hidden_size / 64).max(1),
         max_position_embeddings: at.rows(&name("embeddings.position_embedding.weight"))?,
         projection_dim: projection.unwrap_or(hidden_size),
-        architectures: vec![
-            if projection.is_some() { "CLIPTextModelWithProjection" } else { "CLIPTextModel" }.into(),
-        ],
+        architectures: vec![if projection.is_some() { "CLIPTextModelWithProjection" } else { "CLIPTextModel" }.into()],
         ..Default::default()
     })
 }
@@ -178,9 +176,7 @@ pub fn open_clip(at: Below<'_>, drop_last_layer: bool) -> Option<ClipTextConfig>
         projection_dim: projection.unwrap_or(hidden_size),
         hidden_act: "gelu".into(),
         pad_token_id: 0,
-        architectures: vec![
-            if projection.is_some() { "CLIPTextModelWithProjection" } else { "CLIPTextModel" }.into(),
-        ],
+        architectures: vec![if projection.is_some() { "CLIPTextModelWithProjection" } else { "CLIPTextModel" }.into()],
         ..Default::default()
     })
 }

@@ -221,10 +221,7 @@ fn autoencoder_from_single(
         return autoencoder_from_folder(weights, &config, dtype);
     }
     let Some(config) = detect::autoencoder(Below { weights, prefix }, scaling_factor) else {
-        return unknown(format!(
-            "{} holds no autoencoder under {prefix:?}: give one with --vae",
-            weights.source()
-        ));
+        return unknown(format!("{} holds no autoencoder under {prefix:?}: give one with --vae", weights.source()));
     };
     let levels = config.block_out_channels.len();
     let source = Renamed::new(weights, prefix, move |name| keys::autoencoder(levels, name));

@@ -175,8 +175,7 @@ impl StableDiffusion {
         let (h, w) = (height as f32, width as f32);
         // The refiner's aesthetic scores are those that diffusers and ComfyUI use.
         let score = if negative { 2.5 } else { 6.0 };
-        let one: Vec<f32> =
-            if self.time_ids == 5 { vec![h, w, 0.0, 0.0, score] } else { vec![h, w, 0.0, 0.0, h, w] };
+        let one: Vec<f32> = if self.time_ids == 5 { vec![h, w, 0.0, 0.0, score] } else { vec![h, w, 0.0, 0.0, h, w] };
         let time_ids = Tensor::from_vec(one.repeat(rows), &[rows, self.time_ids])?;
         Ok(Some(AddedConditioning { pooled: pooled.clone(), time_ids }))
     }

@@ -61,7 +61,10 @@ impl fmt::Display for Predicts {
 }
 
 /// What a single file and the yaml beside it say: prediction type with its source, and zero-SNR.
-pub(super) fn of_single(weights: &Weights, sidecar: Option<&str>) -> (Option<(PredictionType, PredictionSource)>, bool) {
+pub(super) fn of_single(
+    weights: &Weights,
+    sidecar: Option<&str>,
+) -> (Option<(PredictionType, PredictionSource)>, bool) {
     let zero_marker = weights.contains("ztsnr");
     let metadata = weights.metadata();
     let said = metadata.get("modelspec.prediction_type").or_else(|| metadata.get("prediction_type"));

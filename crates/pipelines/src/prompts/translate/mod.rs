@@ -14,6 +14,7 @@
 mod compose;
 mod english;
 mod glossary;
+mod phrase;
 mod segment;
 
 pub use glossary::{Glossary, GlossaryError, WordClass};
