@@ -7,7 +7,7 @@ use std::path::Path;
 
 use image::{DynamicImage, ImageDecoder, ImageReader};
 
-use crate::container::read_metadata;
+use crate::container::{check_jpeg, read_metadata};
 use crate::exif::{ExifView, set_upright};
 use crate::format::READABLE;
 use crate::{DecodeLimits, Format, ImagingError, Picture, PixelFormat};
@@ -22,13 +22,18 @@ const DECODER_SLACK: u64 = 64 << 20;
 /// # Errors
 /// [`ImagingError::Read`] when the file cannot be read, otherwise as [`decode`].
 pub fn open(path: &Path, limits: &DecodeLimits) -> Result<Picture, ImagingError> {
+    decode(&read_file(path, limits)?, limits)
+}
+
+pub(crate) fn read_file(path: &Path, limits: &DecodeLimits) -> Result<Vec<u8>, ImagingError> {
     let failed = |source| ImagingError::Read { path: path.to_owned(), source };
     let file = File::open(path).map_err(failed)?;
     limits.check_file(file.metadata().map_err(failed)?.len())?;
     let mut bytes = Vec::new();
     // A pipe has no length beforehand: what is read is bounded too.
     file.take(limits.max_file_bytes.saturating_add(1)).read_to_end(&mut bytes).map_err(failed)?;
-    decode(&bytes, limits)
+    limits.check_file(bytes.len() as u64)?;
+    Ok(bytes)
 }
 
 /// The format and size (width, height, as stored: before any EXIF turn) without decoding pixels.
@@ -55,7 +60,10 @@ pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Picture, ImagingErr
     let format = sniff(bytes)?;
     let image = guarded(format, || decode_pixels(format, bytes, limits))?;
     let mut metadata = read_metadata(format, bytes, limits);
-    let orientation = metadata.exif.as_deref().and_then(ExifView::parse).and_then(|v| v.orientation()).unwrap_or(1);
+    // A TIFF file is itself what an EXIF block is.
+    let tags = if format == Format::Tiff { Some(bytes) } else { metadata.exif.as_deref() }.and_then(ExifView::parse);
+    let orientation = tags.and_then(|view| view.orientation()).unwrap_or(1);
+    let associated = format == Format::Tiff && tags.is_some_and(|view| view.has_associated_alpha());
     if let Some(exif) = &mut metadata.exif {
         set_upright(exif);
     }
@@ -65,8 +73,22 @@ pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Picture, ImagingErr
     } else {
         Picture::new(width, height, PixelFormat::Rgb8, image.into_rgb8().into_raw())?
     };
+    if associated {
+        divide_by_alpha(&mut picture);
+    }
     picture.metadata = metadata;
     Ok(picture.oriented(orientation))
+}
+
+fn divide_by_alpha(picture: &mut Picture) {
+    if picture.format().has_alpha() {
+        for pixel in picture.pixels_mut().chunks_exact_mut(4) {
+            let alpha = u32::from(pixel[3]).max(1);
+            for value in &mut pixel[..3] {
+                *value = (u32::from(*value) * 255 / alpha).min(255) as u8;
+            }
+        }
+    }
 }
 
 fn sniff(bytes: &[u8]) -> Result<Format, ImagingError> {
@@ -83,6 +105,9 @@ fn decoder(format: Format, bytes: &[u8]) -> Result<impl ImageDecoder + '_, Imagi
 }
 
 fn decode_pixels(format: Format, bytes: &[u8], limits: &DecodeLimits) -> Result<DynamicImage, ImagingError> {
+    if format == Format::Jpeg {
+        check_jpeg(bytes)?;
+    }
     let mut decoder = decoder(format, bytes)?;
     let (width, height) = decoder.dimensions();
     limits.check_size(width, height)?;

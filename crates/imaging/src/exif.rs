@@ -6,6 +6,7 @@
 const ORIENTATION: u16 = 0x0112;
 const EXIF_DIRECTORY: u16 = 0x8769;
 const USER_COMMENT: u16 = 0x9286;
+const EXTRA_SAMPLES: u16 = 338;
 const MOST_ENTRIES: usize = 512;
 
 const ASCII: u16 = 2;
@@ -72,6 +73,17 @@ impl<'a> ExifView<'a> {
             .filter(|(_, entry)| entry.kind == ASCII)
             .filter_map(|(tag, entry)| Some((tag, decode_bytes(self.value(&entry)?))))
             .collect()
+    }
+
+    /// The bytes of a tag of the first directory.
+    pub(crate) fn bytes(&self, tag: u16) -> Option<&'a [u8]> {
+        self.value(&self.entry(self.first, tag)?)
+    }
+
+    /// True when the first extra sample is alpha that the colours have been multiplied with (TIFF ExtraSamples 1).
+    pub(crate) fn has_associated_alpha(&self) -> bool {
+        let entry = self.entry(self.first, EXTRA_SAMPLES).filter(|e| e.kind == SHORT && e.count == 1);
+        entry.and_then(|e| self.short(e.at)) == Some(1)
     }
 
     fn entry(&self, directory: usize, tag: u16) -> Option<Entry> {

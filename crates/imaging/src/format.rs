@@ -66,6 +66,10 @@ impl Format {
 
     /// Recognises a picture by its first bytes; the name of the file is not asked.
     pub fn sniff(bytes: &[u8]) -> Option<Self> {
+        // A DICOM file may begin like a TIFF, for viewers that know only that.
+        if bytes.get(128..132) == Some(b"DICM") {
+            return None;
+        }
         match bytes {
             [0x89, b'P', b'N', b'G', 0x0d, 0x0a, 0x1a, 0x0a, ..] => Some(Self::Png),
             [0xff, 0xd8, 0xff, ..] => Some(Self::Jpeg),

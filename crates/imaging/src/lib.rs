@@ -15,6 +15,9 @@
 //! Nothing here trusts the bytes it reads: dimensions are checked before pixels are decoded, every text has a bound,
 //! and a hostile file ends in an [`ImagingError`].
 
+pub mod blur;
+pub mod canvas;
+pub mod chart;
 pub mod container;
 mod decode;
 mod encode;
@@ -23,13 +26,19 @@ pub mod exif;
 mod format;
 pub mod generation;
 pub mod infotext;
+pub mod inspect;
+pub mod lettering;
 mod limits;
+pub mod mask;
 mod metadata;
 mod picture;
+pub mod region;
 pub mod resize;
 mod save;
+pub mod sheet;
 pub mod xmp;
 
+pub use canvas::{Borders, Fill, extend, paste};
 pub use decode::{decode, open, probe};
 pub use encode::{EncodeOptions, encode, save};
 pub use error::ImagingError;
@@ -37,7 +46,9 @@ pub use format::Format;
 pub use generation::{GenerationInfo, Generator};
 pub use infotext::Infotext;
 pub use limits::DecodeLimits;
+pub use mask::Mask;
 pub use metadata::{Metadata, TextEntry};
 pub use picture::{Picture, PixelFormat};
+pub use region::Region;
 pub use resize::{Filter, ResizeOptions, resize};
 pub use save::write_atomic;

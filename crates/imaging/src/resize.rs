@@ -2,7 +2,8 @@
 //! alpha-weighted, on the stored values as Pillow does or in linear light.
 
 use fast_image_resize as fir;
-use fir::images::{Image, ImageRef};
+use fir::images::{TypedImage, TypedImageRef};
+use fir::pixels::{InnerPixel, U8, U8x3, U8x4, U16x4};
 
 use crate::{ImagingError, Picture, PixelFormat};
 
@@ -47,25 +48,18 @@ pub fn resize(picture: &Picture, width: u32, height: u32, options: &ResizeOption
     if (width, height) == (picture.width(), picture.height()) {
         return Ok(picture.clone());
     }
-    let (narrow, wide) = match picture.format() {
-        PixelFormat::Rgb8 => (fir::PixelType::U8x3, fir::PixelType::U16x3),
-        PixelFormat::Rgba8 => (fir::PixelType::U8x4, fir::PixelType::U16x4),
+    let (from, to) = ((picture.width(), picture.height()), (width, height));
+    let linear = options.linear_light && options.filter != Filter::Nearest;
+    let pixels = match (picture.format(), linear) {
+        (PixelFormat::Rgb8, false) => run::<U8x3>(&view(picture.pixels(), from)?, to, options.filter)?,
+        (PixelFormat::Rgba8, false) => run::<U8x4>(&view(picture.pixels(), from)?, to, options.filter)?,
+        (format, true) => {
+            let light = to_light(picture);
+            let source = TypedImageRef::new(from.0, from.1, &light).map_err(refused)?;
+            from_light(&run(&source, to, options.filter)?, format)
+        }
     };
-    let source = ImageRef::new(picture.width(), picture.height(), picture.pixels(), narrow).map_err(refused)?;
-    let mut target = Image::new(width, height, narrow);
-    let settings = fir::ResizeOptions::new().resize_alg(algorithm(options.filter));
-    let mut resizer = fir::Resizer::new();
-    if options.linear_light && options.filter != Filter::Nearest {
-        let to_light = fir::create_srgb_mapper();
-        let mut light = Image::new(picture.width(), picture.height(), wide);
-        to_light.forward_map(&source, &mut light).map_err(refused)?;
-        let mut resized = Image::new(width, height, wide);
-        resizer.resize(&light, &mut resized, &settings).map_err(refused)?;
-        to_light.backward_map(&resized, &mut target).map_err(refused)?;
-    } else {
-        resizer.resize(&source, &mut target, &settings).map_err(refused)?;
-    }
-    let mut resized = Picture::new(width, height, picture.format(), target.into_vec())?;
+    let mut resized = Picture::new(width, height, picture.format(), pixels)?;
     resized.metadata = picture.metadata.clone();
     Ok(resized)
 }
@@ -115,12 +109,57 @@ pub fn resize_grey(values: &[u8], from: (u32, u32), to: (u32, u32), filter: Filt
         let found = values.len() as u64;
         return Err(ImagingError::Shape { width: from.0, height: from.1, channels: 1, expected, found });
     }
-    let source = ImageRef::new(from.0, from.1, values, fir::PixelType::U8).map_err(refused)?;
-    let mut target = Image::new(to.0, to.1, fir::PixelType::U8);
-    fir::Resizer::new()
-        .resize(&source, &mut target, &fir::ResizeOptions::new().resize_alg(algorithm(filter)))
-        .map_err(refused)?;
-    Ok(target.into_vec())
+    run::<U8>(&view(values, from)?, to, filter)
+}
+
+fn view<P: InnerPixel>(values: &[u8], size: (u32, u32)) -> Result<TypedImageRef<'_, P>, ImagingError> {
+    TypedImageRef::from_buffer(size.0, size.1, values).map_err(refused)
+}
+
+/// Resizes pixels of one type. The library's other form, which asks for the type while it runs, would be compiled for
+/// every type there is.
+fn run<P: fir::PixelTrait + InnerPixel>(
+    source: &TypedImageRef<'_, P>,
+    to: (u32, u32),
+    filter: Filter,
+) -> Result<Vec<P::Component>, ImagingError> {
+    let mut target = TypedImage::<P>::new(to.0, to.1);
+    let settings = fir::ResizeOptions::new().resize_alg(algorithm(filter));
+    fir::Resizer::new().resize_typed(source, &mut target, &settings).map_err(refused)?;
+    Ok(P::components(target.pixels()).to_vec())
+}
+
+/// 16-bit linear light with alpha, opaque where the picture has none: one kernel serves both.
+fn to_light(picture: &Picture) -> Vec<U16x4> {
+    let table: Vec<u16> =
+        (0..=255u8).map(|v| (srgb_to_light(f32::from(v) / 255.0) * 65_535.0).round() as u16).collect();
+    let light = |p: &[u8]| {
+        let colour = [0, 1, 2].map(|i| table[usize::from(p[i])]);
+        U16x4::new([colour[0], colour[1], colour[2], p.get(3).map_or(65_535, |&a| u16::from(a) * 257)])
+    };
+    picture.pixels().chunks_exact(picture.format().channels()).map(light).collect()
+}
+
+fn from_light(values: &[u16], format: PixelFormat) -> Vec<u8> {
+    let table: Vec<u8> =
+        (0..=65_535u16).map(|v| (light_to_srgb(f32::from(v) / 65_535.0) * 255.0).round() as u8).collect();
+    let mut pixels = Vec::with_capacity(values.len() / 4 * format.channels());
+    for p in values.chunks_exact(4) {
+        pixels.extend([0, 1, 2].map(|i| table[usize::from(p[i])]));
+        if format.has_alpha() {
+            pixels.push(((u32::from(p[3]) + 128) / 257) as u8);
+        }
+    }
+    pixels
+}
+
+/// IEC 61966-2-1.
+fn srgb_to_light(v: f32) -> f32 {
+    if v <= 0.040_45 { v / 12.92 } else { ((v + 0.055) / 1.055).powf(2.4) }
+}
+
+fn light_to_srgb(v: f32) -> f32 {
+    if v <= 0.003_130_8 { v * 12.92 } else { 1.055 * v.powf(1.0 / 2.4) - 0.055 }
 }
 
 fn algorithm(filter: Filter) -> fir::ResizeAlg {

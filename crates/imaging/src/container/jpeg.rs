@@ -82,6 +82,31 @@ pub(super) fn read(bytes: &[u8], limits: &DecodeLimits, metadata: &mut Metadata)
     Some(())
 }
 
+/// Refuses what the decoder would show wrongly: a file that is cut off (it has no end mark after the first scan, and the
+/// rest of its pixels would be grey) and arithmetic coding.
+pub(crate) fn check_whole(bytes: &[u8]) -> Result<(), ImagingError> {
+    let mut headers_end = 2;
+    for segment in segments(bytes) {
+        if matches!(segment.marker, 0xc9..=0xcf) {
+            let reason = "arithmetic coding; save it as a baseline or progressive JPEG".to_owned();
+            return Err(ImagingError::Unsupported { format: "JPEG", reason });
+        }
+        headers_end = segment.end;
+    }
+    let scan = bytes.get(headers_end..).unwrap_or_default();
+    if scan.windows(2).any(|pair| pair == [0xff, 0xd9]) {
+        Ok(())
+    } else {
+        Err(ImagingError::damaged("JPEG", "the file is cut off: it has no end mark"))
+    }
+}
+
+/// A JUMBF superbox labelled `c2pa` in APP11.
+pub(super) fn has_c2pa(bytes: &[u8]) -> bool {
+    let labelled = |data: &[u8]| data.windows(4).take(128).any(|label| label == b"c2pa");
+    segments(bytes).any(|segment| segment.marker == 0xeb && labelled(segment.data))
+}
+
 pub(super) fn embed(bytes: &[u8], metadata: &Metadata) -> Result<Vec<u8>, ImagingError> {
     if !bytes.starts_with(&[0xff, 0xd8]) {
         return Err(ImagingError::damaged("JPEG", "it does not begin with SOI"));

@@ -1,7 +1,9 @@
 //! Text, EXIF, XMP and ICC blocks in picture files, read and written without touching the pixels.
 
+mod gif;
 mod jpeg;
 mod png;
+mod tiff;
 mod webp;
 
 use crate::{DecodeLimits, Format, ImagingError, Metadata};
@@ -16,9 +18,21 @@ pub fn read_metadata(format: Format, bytes: &[u8], limits: &DecodeLimits) -> Met
         Format::Png => png::read(bytes, limits, &mut metadata),
         Format::Jpeg => jpeg::read(bytes, limits, &mut metadata),
         Format::WebP => webp::read(bytes, limits, &mut metadata),
-        Format::Gif | Format::Bmp | Format::Tiff => None,
+        Format::Gif => gif::read(bytes, limits, &mut metadata),
+        Format::Tiff => tiff::read(bytes, limits, &mut metadata),
+        Format::Bmp => None,
     };
     metadata
+}
+
+/// True when a C2PA manifest stands in the file; nothing in it is verified.
+pub fn has_content_credentials(format: Format, bytes: &[u8]) -> bool {
+    match format {
+        Format::Png => png::has_chunk(bytes, b"caBX"),
+        Format::Jpeg => jpeg::has_c2pa(bytes),
+        Format::WebP => webp::has_chunk(bytes, b"C2PA"),
+        Format::Gif | Format::Bmp | Format::Tiff => false,
+    }
 }
 
 /// Writes `metadata` into an encoded file in place of what it said before; the pixels are copied as they are.
@@ -45,6 +59,8 @@ fn exif_with_infotext(metadata: &Metadata) -> Option<Vec<u8>> {
         None => metadata.exif.clone(),
     }
 }
+
+pub(crate) use jpeg::check_whole as check_jpeg;
 
 /// Keeps a block unless it is over the limit.
 fn bounded(block: &[u8], limits: &DecodeLimits) -> Option<Vec<u8>> {

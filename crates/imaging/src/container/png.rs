@@ -53,6 +53,10 @@ pub(super) fn read(bytes: &[u8], limits: &DecodeLimits, metadata: &mut Metadata)
     Some(())
 }
 
+pub(super) fn has_chunk(bytes: &[u8], kind: &[u8; 4]) -> bool {
+    chunks(bytes).any(|chunk| chunk.kind == *kind)
+}
+
 fn text_entry(chunk: &Chunk<'_>, most: usize) -> Option<TextEntry> {
     let (keyword, rest) = split_at_nul(chunk.data)?;
     let plain = |bytes: &[u8]| (bytes.len() <= most).then(|| text_of(bytes));

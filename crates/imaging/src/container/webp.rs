@@ -39,6 +39,10 @@ pub(super) fn read(bytes: &[u8], limits: &DecodeLimits, metadata: &mut Metadata)
     Some(())
 }
 
+pub(super) fn has_chunk(bytes: &[u8], kind: &[u8; 4]) -> bool {
+    chunks(bytes).any(|(found, _)| found == *kind)
+}
+
 pub(super) fn embed(bytes: &[u8], metadata: &Metadata) -> Result<Vec<u8>, ImagingError> {
     let damaged = || ImagingError::damaged("WebP", "its chunks cannot be followed");
     let exif = exif_with_infotext(metadata);

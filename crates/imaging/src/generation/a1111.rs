@@ -36,8 +36,10 @@ const KNOWN: [&str; 11] = [
 ];
 
 pub(super) fn read(metadata: &Metadata) -> Option<GenerationInfo> {
-    let infotext = Infotext::parse(&metadata.infotext()?);
-    (!infotext.params.is_empty()).then(|| from_infotext(&infotext))
+    // GIF files have nothing but comments.
+    let texts = [metadata.infotext(), metadata.text("Comment").map(str::to_owned)];
+    let infotext = texts.into_iter().flatten().map(|text| Infotext::parse(&text)).find(|t| !t.params.is_empty())?;
+    Some(from_infotext(&infotext))
 }
 
 pub(super) fn from_infotext(infotext: &Infotext) -> GenerationInfo {

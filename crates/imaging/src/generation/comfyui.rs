@@ -14,9 +14,11 @@ use crate::Metadata;
 use crate::exif::ExifView;
 
 /// A chain of links longer than this says nothing any more.
-const LONGEST_CHAIN: usize = 256;
+const LONGEST_CHAIN: usize = 16;
+/// One walk looks at no more nodes than this.
+const LONGEST_WALK: usize = 1024;
 /// More passes than this are not told apart.
-const MOST_PASSES: usize = 64;
+const MOST_PASSES: usize = 16;
 /// Inputs under which encoders keep their text.
 const TEXTS: [&str; 8] = ["text", "text_g", "text_l", "clip_g", "clip_l", "t5xxl", "prompt", "populated_text"];
 /// Inputs that lead away from the words of a prompt.
@@ -197,6 +199,9 @@ impl<'a> Graph<'a> {
             }
             let Some(id) = link(value) else { continue };
             let Some(node) = self.0.get(id.as_str()) else { continue };
+            if entered.len() >= LONGEST_WALK {
+                break;
+            }
             if !entered.insert(id) || node.class.contains("ZeroOut") {
                 continue;
             }
@@ -225,7 +230,7 @@ impl<'a> Graph<'a> {
         let mut entered = BTreeSet::new();
         while let Some(id) = value.and_then(link) {
             let Some(node) = self.0.get(id.as_str()) else { return };
-            if !entered.insert(id) {
+            if !entered.insert(id) || entered.len() > LONGEST_WALK {
                 return;
             }
             let named = ["ckpt_name", "unet_name", "model_name"];
@@ -246,7 +251,7 @@ impl<'a> Graph<'a> {
         let mut entered = BTreeSet::new();
         while let Some(id) = value.and_then(link) {
             let Some(node) = self.0.get(id.as_str()) else { return };
-            if !entered.insert(id) {
+            if !entered.insert(id) || entered.len() > LONGEST_WALK {
                 return;
             }
             let side = |key: &str| whole(self.scalar(node.inputs, key).as_ref());

@@ -1,4 +1,6 @@
 //! Tests of the whole crate through its public functions.
 
 mod generation_info;
+mod hostile;
+mod real_files;
 mod round_trip;

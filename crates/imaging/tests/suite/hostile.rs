@@ -1,0 +1,75 @@
+//! Broken versions of sound files and texts: every parser returns, and what it returns stays bounded.
+
+use danqing_imaging::container::{embed_metadata, read_metadata};
+use danqing_imaging::generation::comfyui_from_json;
+use danqing_imaging::inspect::Report;
+use danqing_imaging::{DecodeLimits, Format, GenerationInfo, Infotext, Metadata, decode};
+use danqing_testing::mutate;
+
+const LIMITS: DecodeLimits =
+    DecodeLimits { max_side: 4096, max_pixels: 1 << 18, max_file_bytes: 1 << 20, max_metadata_bytes: 1 << 16 };
+
+const FORMATS: [Format; 6] = [Format::Png, Format::Jpeg, Format::WebP, Format::Gif, Format::Bmp, Format::Tiff];
+
+#[test]
+fn broken_picture_files_are_read_or_refused() {
+    let corpus = mutate::corpus("picture-metadata");
+    let tokens: [&[u8]; 9] =
+        [b"tEXt", b"zTXt", b"iTXt", b"IEND", b"parameters\0", b"UNICODE\0", b"\xff\xe1", b"VP8X", b"Exif\0\0"];
+    let (mut decoded, mut stated) = (0, 0);
+    mutate::run_with_tokens(&corpus, &tokens, 2, 10_000, |bytes| {
+        for format in FORMATS {
+            let metadata = read_metadata(format, bytes, &LIMITS);
+            let text: usize = metadata.text.iter().map(|entry| entry.text.len()).sum();
+            // Latin-1 takes up to two bytes a letter here.
+            assert!(text <= 2 * LIMITS.max_metadata_bytes);
+            stated += usize::from(GenerationInfo::read(&metadata).is_some());
+            let _ = metadata.digital_source_type();
+            let _ = embed_metadata(format, bytes, &metadata);
+        }
+        if let Ok(picture) = decode(bytes, &LIMITS) {
+            decoded += 1;
+            assert!(u64::from(picture.width()) * u64::from(picture.height()) <= LIMITS.max_pixels);
+            let _ = GenerationInfo::read_picture(&picture, &LIMITS);
+        }
+    });
+    // A corpus that is never understood would test nothing.
+    assert!(decoded > 500 && stated > 500, "{decoded} decoded, {stated} with parameters");
+}
+
+#[test]
+fn broken_generation_texts_are_read_or_refused() {
+    let corpus = mutate::corpus("infotext");
+    let tokens: [&[u8]; 8] =
+        [b"Steps: ", b": \"", b"\\\"", b", ", b"Negative prompt:", b"[\"3\", 0]", b"{\"", b"<lora:"];
+    mutate::run_with_tokens(&corpus, &tokens, 3, 10_000, |bytes| {
+        let text = String::from_utf8_lossy(bytes);
+        let infotext = Infotext::parse(&text);
+        assert!(infotext.prompt.len() + infotext.negative.len() <= text.len());
+        let written = infotext.to_string();
+        assert!(written.len() <= 6 * text.len() + 64);
+        let _ = comfyui_from_json(&text);
+        for keyword in ["parameters", "prompt", "workflow", "Comment", "Dream", "sd-metadata", "invokeai_metadata"] {
+            let mut metadata = Metadata::default();
+            metadata.set_text(keyword, text.clone());
+            if let Some(info) = GenerationInfo::read(&metadata) {
+                assert!(serde_json::to_string(&info).is_ok());
+            }
+        }
+        let _ = Report::of(bytes, &LIMITS);
+    });
+}
+
+#[test]
+fn long_texts_take_linear_time() {
+    for unit in ["a: ", "aa ", "aa: \"", "Aa: \\", "[x", "\"", "\n", "{\"a\":", "[\"1\",0],", "<lora:a:"] {
+        let text = unit.repeat(400_000 / unit.len());
+        let start = std::time::Instant::now();
+        let _ = Infotext::parse(&text);
+        let mut metadata = Metadata::default();
+        metadata.set_text("Dream", text.clone());
+        let _ = GenerationInfo::read(&metadata);
+        let _ = comfyui_from_json(&text);
+        assert!(start.elapsed().as_secs() < 2, "{unit:?} took {:?}", start.elapsed());
+    }
+}
