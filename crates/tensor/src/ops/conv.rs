@@ -65,6 +65,9 @@ impl Default for ConvFusion<'_> {
 
 fn map_size(op: &'static str, x: &Tensor, weight: &Param) -> Result<([usize; 4], [usize; 4])> {
     match (x.shape(), weight.shape()) {
+        (_, weight_shape) if weight_shape.contains(&0) => {
+            shape_error(op, &[weight_shape], format!("weight `{}` is empty", weight.name()))
+        }
         (&[b, h, w, c], &[o, i, kh, kw]) => Ok(([b, h, w, c], [o, i, kh, kw])),
         _ => {
             let why = format!("x must be [batch, height, width, channels], weight `{}` of rank four", weight.name());

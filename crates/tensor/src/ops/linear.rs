@@ -70,6 +70,9 @@ impl Tensor {
         let [width, depth] = *weight.shape() else {
             return shape_error("linear", &[weight.shape()], format!("weight `{}` must be [out, in]", weight.name()));
         };
+        if width == 0 || depth == 0 {
+            return shape_error("linear", &[weight.shape()], format!("weight `{}` is empty", weight.name()));
+        }
         if self.rank() == 0 || self.dim(self.rank() - 1) != depth {
             let why = format!("the last dimension must be {depth}, the input width of `{}`", weight.name());
             return shape_error("linear", &[self.shape(), weight.shape()], why);
@@ -94,7 +97,7 @@ impl Tensor {
         let x = self.dense();
         let residual = fusion.residual.map(Tensor::dense);
         let out = dispatch!(x.dtype(), E => {
-            forward::<E>(&x, weight, bias, residual.as_ref(), fusion.activation, shape.numel() / width.max(1))
+            forward::<E>(&x, weight, bias, residual.as_ref(), fusion.activation, shape.numel() / width)
         });
         let out = out.shaped(shape);
         Ok(record("linear", out, &inputs, params, |_| {
@@ -105,7 +108,7 @@ impl Tensor {
                     let dx = dispatch!(dy.dtype(), E => input_grad::<E>(&dy, &weight, depth));
                     walk.add(0, dx.shaped(full))?;
                 }
-                let rows = x.numel() / depth.max(1);
+                let rows = x.numel() / depth;
                 walk.param(&weight, |values, first| {
                     dispatch!(dy.dtype(), E => {
                         gemm_at_b(dy.data::<E>(), x.data::<E>(), rows, width, depth, values, !first);
@@ -150,7 +153,7 @@ fn forward<E: Scalar>(
 
 fn input_grad<E: Scalar>(dy: &Tensor, weight: &Param, depth: usize) -> Tensor {
     let packed = weight.packed_linear(precision(E::DTYPE), true);
-    let rows = dy.numel() / packed.k().max(1);
+    let rows = dy.numel() / packed.k();
     let mut out = PooledBuf::<E>::dirty(rows * depth);
     gemm(dy.data::<E>(), packed.k(), rows, &packed, &mut out, depth, &Epilogue::default());
     Tensor::flat(out)
