@@ -3,6 +3,7 @@
 //! `cargo run --release -p danqing-kernels --example ceilings [-- filter]`; a filter keeps the rows that contain it.
 //! `DANQING_ISA` chooses another instruction set.
 
+use danqing_kernels::alloc::AlignedVec;
 use danqing_kernels::conv::{Conv2dShape, PackedConv, conv2d, conv2d_grad_input, conv2d_grad_weight};
 use danqing_kernels::gemm::{Activation, Epilogue, PackedB, Precision, gemm, gemm_at_b, matmul};
 use danqing_kernels::isa::{Isa, isa};
@@ -42,22 +43,23 @@ struct Bench {
 }
 
 impl Bench {
-    /// Prints a row: the best of a few runs in each precision.
-    fn row(&self, name: &str, flops: u64, runs: [&mut dyn FnMut(); 2]) {
+    /// Prints a row: the best of a few runs in each precision. The runs are set up only if the row is wanted.
+    fn row<A: FnMut(), B: FnMut()>(&self, name: &str, flops: u64, set_up: impl FnOnce() -> (A, B)) {
         if !name.contains(&self.filter) {
             return;
         }
         print!("{name:44}");
-        for (run, peak) in runs.into_iter().zip(self.peaks) {
+        let (mut wide, mut narrow) = set_up();
+        for (run, peak) in [&mut wide as &mut dyn FnMut(), &mut narrow].into_iter().zip(self.peaks) {
             run();
             let (mut best, start) = (f64::INFINITY, Instant::now());
             while start.elapsed() < Duration::from_millis(60) {
-                let start = Instant::now();
+                let start = ceilings::thread_seconds();
                 run();
-                best = best.min(start.elapsed().as_secs_f64());
+                best = best.min(ceilings::thread_seconds() - start);
             }
-            print!(" {:8.0} = {:3.0} %", flops as f64 / best / 1e9, flops as f64 / best / peak * 100.0);
-            print!(" {:7.3} ms", best * 1e3);
+            let rate = flops as f64 / best;
+            print!(" {:8.0} = {:3.0} % {:8.3} ms", rate / 1e9, rate / peak * 100.0, best * 1e3);
         }
         println!();
     }
@@ -78,35 +80,33 @@ impl Bench {
             (1, 320, 1280),
         ] {
             let flops = 2 * (m * k * n) as u64;
-            self.row(
-                &format!("gemm {m}x{k}x{n}"),
-                flops,
-                [&mut gemm_run::<f32>(m, k, n), &mut gemm_run::<bf16>(m, k, n)],
-            );
+            self.row(&format!("gemm {m}x{k}x{n}"), flops, || (gemm_run::<f32>(m, k, n), gemm_run::<bf16>(m, k, n)));
         }
-        let mut runs = (matmul_run::<f32>(8, 256, 64), matmul_run::<bf16>(8, 256, 64));
-        self.row("matmul 8x 256x64x256 (b transposed)", 2 * 8 * 256 * 64 * 256, [&mut runs.0, &mut runs.1]);
+        self.row("matmul 8x 256x64x256 (b transposed)", 2 * 8 * 256 * 64 * 256, || {
+            (matmul_run::<f32>(8, 256, 64), matmul_run::<bf16>(8, 256, 64))
+        });
     }
 
     fn convolutions(&self) {
         for (shape, name) in shapes() {
-            let runs = [&mut conv_run::<f32>(shape) as &mut dyn FnMut(), &mut conv_run::<bf16>(shape)];
-            self.row(&format!("conv {name}"), shape.flops(), runs);
+            self.row(&format!("conv {name}"), shape.flops(), || (conv_run::<f32>(shape), conv_run::<bf16>(shape)));
         }
     }
 
     fn gradients(&self) {
         for (m, k, n) in [(8192, 192, 768), (8192, 768, 192), (4096, 320, 1280)] {
-            let runs = [&mut at_b_run::<f32>(m, k, n) as &mut dyn FnMut(), &mut at_b_run::<bf16>(m, k, n)];
-            self.row(&format!("dw linear {m}x{k}x{n}"), 2 * (m * k * n) as u64, runs);
+            self.row(&format!("dw linear {m}x{k}x{n}"), 2 * (m * k * n) as u64, || {
+                (at_b_run::<f32>(m, k, n), at_b_run::<bf16>(m, k, n))
+            });
         }
         for (shape, name) in shapes().into_iter().filter(|(shape, _)| shape.width <= 64) {
-            let runs = [&mut dw_run::<f32>(shape) as &mut dyn FnMut(), &mut dw_run::<bf16>(shape)];
-            self.row(&format!("dw   {name}"), shape.flops(), runs);
+            self.row(&format!("dw   {name}"), shape.flops(), || (dw_run::<f32>(shape), dw_run::<bf16>(shape)));
         }
         for (shape, name) in shapes().into_iter().filter(|(shape, _)| shape.width <= 64) {
-            let runs = [&mut dx_run::<f32>(shape) as &mut dyn FnMut(), &mut dx_run::<bf16>(shape)];
-            self.row(&format!("dx (with packing) {name}"), shape.flops(), runs);
+            self.row(&format!("dx   {name}"), shape.flops(), || (dx_run::<f32>(shape), dx_run::<bf16>(shape)));
+        }
+        for (shape, name) in shapes().into_iter().filter(|(shape, _)| shape.width <= 32) {
+            self.row(&format!("pack {name}"), shape.flops(), || (pack_run::<f32>(shape), pack_run::<bf16>(shape)));
         }
     }
 }
@@ -133,14 +133,18 @@ fn shapes() -> Vec<(Conv2dShape, &'static str)> {
 }
 
 /// Small numbers that differ.
-fn values<E: Element>(len: usize) -> Vec<E> {
-    (0..len).map(|i| E::from_f32((i * 7919 % 2003) as f32 / 2003.0 - 0.5)).collect()
+fn values<E: Element>(len: usize) -> AlignedVec<E> {
+    let mut values = AlignedVec::zeroed(len);
+    for (i, value) in values.iter_mut().enumerate() {
+        *value = E::from_f32((i * 7919 % 2003) as f32 / 2003.0 - 0.5);
+    }
+    values
 }
 
 fn gemm_run<E: Element>(m: usize, k: usize, n: usize) -> impl FnMut() {
     let (a, w, bias) = (values::<E>(m * k), values::<E>(k * n), values::<f32>(n));
     let b = PackedB::pack(&w, 1, k, n, [0, n, 1], Precision::of::<E>());
-    let mut out = vec![E::ZERO; m * n];
+    let mut out = AlignedVec::<E>::zeroed(m * n);
     move || {
         gemm(&a, k, m, &b, &mut out, n, &Epilogue { bias: Some(&bias), ..Epilogue::default() });
         black_box(&out);
@@ -149,7 +153,7 @@ fn gemm_run<E: Element>(m: usize, k: usize, n: usize) -> impl FnMut() {
 
 fn matmul_run<E: Element>(batch: usize, m: usize, k: usize) -> impl FnMut() {
     let (a, b) = (values::<E>(batch * m * k), values::<E>(batch * m * k));
-    let mut out = vec![E::ZERO; batch * m * m];
+    let mut out = AlignedVec::<E>::zeroed(batch * m * m);
     move || {
         matmul(&a, false, &b, true, batch, m, k, m, &mut out);
         black_box(&out);
@@ -159,7 +163,7 @@ fn matmul_run<E: Element>(batch: usize, m: usize, k: usize) -> impl FnMut() {
 fn conv_run<E: Element>(shape: Conv2dShape) -> impl FnMut() {
     let (x, w, bias) = (values::<E>(shape.input_len()), values::<E>(shape.weight_len()), values::<f32>(shape.c_out));
     let w = PackedConv::pack(&w, &shape, Precision::of::<E>());
-    let mut out = vec![E::ZERO; shape.output_len()];
+    let mut out = AlignedVec::<E>::zeroed(shape.output_len());
     move || {
         let epilogue = Epilogue { bias: Some(&bias), activation: Activation::None, ..Epilogue::default() };
         conv2d(&x, &shape, &w, &mut out, &epilogue);
@@ -169,11 +173,20 @@ fn conv_run<E: Element>(shape: Conv2dShape) -> impl FnMut() {
 
 fn dx_run<E: Element>(shape: Conv2dShape) -> impl FnMut() {
     let (dy, w) = (values::<E>(shape.output_len()), values::<f32>(shape.weight_len()));
-    let mut dx = vec![E::ZERO; shape.input_len()];
+    let w = PackedConv::pack_grad_input(&w, &shape, Precision::of::<E>());
+    let mut dx = AlignedVec::<E>::zeroed(shape.input_len());
     move || {
-        let w = PackedConv::pack_grad_input(&w, &shape, Precision::of::<E>());
         conv2d_grad_input(&dy, &shape, &w, &mut dx);
         black_box(&dx);
+    }
+}
+
+/// Both packs of a weight, as after each step of training.
+fn pack_run<E: Element>(shape: Conv2dShape) -> impl FnMut() {
+    let w = values::<f32>(shape.weight_len());
+    move || {
+        black_box(PackedConv::pack(&w, &shape, Precision::of::<E>()));
+        black_box(PackedConv::pack_grad_input(&w, &shape, Precision::of::<E>()));
     }
 }
 

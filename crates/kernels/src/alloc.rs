@@ -4,7 +4,7 @@
 //! memory plan can be held against what really happened ([`crate::pool::peak_bytes`]).
 
 use half::bf16;
-use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::alloc::{Layout, alloc, alloc_zeroed, dealloc, handle_alloc_error};
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -53,7 +53,7 @@ unsafe impl Sync for Block {}
 
 impl Block {
     fn layout(bytes: usize) -> Layout {
-        let align = if bytes >= 2 * HUGE_PAGE { HUGE_PAGE } else { 64 };
+        let align = if bytes >= HUGE_PAGE { HUGE_PAGE } else { 64 };
         // A size beyond isize::MAX cannot be served by any allocator: report it as what it is, out of memory.
         Layout::from_size_align(bytes, align).unwrap_or_else(|_| handle_alloc_error(Layout::new::<u8>()))
     }
@@ -61,14 +61,23 @@ impl Block {
     /// A zeroed block of at least one byte.
     pub(crate) fn zeroed(bytes: usize) -> Block {
         let layout = Block::layout(bytes.max(SLACK));
-        // SAFETY: the layout's size is at least SLACK, not zero.
-        let pointer = unsafe { alloc_zeroed(layout) };
-        let Some(pointer) = NonNull::new(pointer) else { handle_alloc_error(layout) };
-        #[cfg(target_os = "linux")]
-        if layout.align() == HUGE_PAGE {
-            // SAFETY: the range is ours; MADV_HUGEPAGE changes no contents. A refusal costs speed only.
-            unsafe { libc::madvise(pointer.as_ptr().cast(), layout.size() & !(HUGE_PAGE - 1), libc::MADV_HUGEPAGE) };
+        if layout.align() < HUGE_PAGE {
+            // SAFETY: the layout's size is at least SLACK, not zero.
+            let pointer = unsafe { alloc_zeroed(layout) };
+            let Some(pointer) = NonNull::new(pointer) else { handle_alloc_error(layout) };
+            return Block { pointer, bytes: layout.size() };
         }
+        // SAFETY: as above.
+        let pointer = unsafe { alloc(layout) };
+        let Some(pointer) = NonNull::new(pointer) else { handle_alloc_error(layout) };
+        // The advice must come before the first touch: pages that exist are not made huge.
+        #[cfg(target_os = "linux")]
+        // SAFETY: the range is ours; MADV_HUGEPAGE changes no contents. A refusal costs speed only.
+        unsafe {
+            libc::madvise(pointer.as_ptr().cast(), layout.size(), libc::MADV_HUGEPAGE)
+        };
+        // SAFETY: the range is ours.
+        unsafe { std::ptr::write_bytes(pointer.as_ptr(), 0, layout.size()) };
         Block { pointer, bytes: layout.size() }
     }
 

@@ -45,17 +45,17 @@ impl PackedConv {
         let pack = |group: usize| {
             let w = &w[group * c_out * c_in * taps..(group + 1) * c_out * c_in * taps];
             let (k_stride, n_stride) = if for_grad_input { (c_in * taps, taps) } else { (taps, c_in * taps) };
-            if !for_grad_input && !layout.fused {
-                return PackedB::pack(w, taps, k, n, [1, k_stride, n_stride], precision);
-            }
             // dx[p] = Σ dy[p - tap]·wᵀ[tap]: walking the taps backwards turns it into a forward convolution.
+            let starts: Vec<usize> = if for_grad_input { (0..taps).rev().collect() } else { (0..taps).collect() };
+            if !layout.fused {
+                return PackedB::pack_taps(w, &starts, k, n, [k_stride, n_stride], precision);
+            }
             let mut moved = PooledBuf::<S>::dirty(w.len());
             let mut rows = moved.chunks_exact_mut(n.max(1));
-            for tap in 0..taps {
-                let tap = if for_grad_input { taps - 1 - tap } else { tap };
+            for start in starts {
                 for (row, out) in (0..k).zip(&mut rows) {
                     for (column, out) in out.iter_mut().enumerate() {
-                        *out = w[tap + row * k_stride + column * n_stride];
+                        *out = w[start + row * k_stride + column * n_stride];
                     }
                 }
             }

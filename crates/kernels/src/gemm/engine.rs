@@ -7,10 +7,11 @@
 //! Each output is one uninterrupted sum over blocks and taps, so it does not depend on how the work is cut.
 
 use super::finish::{Finish, Run, finish_for};
-use super::micro::{Args, LDC, Micro, TILE, Tap};
+use super::micro::{Args, Micro, TILE, Tap};
 use super::packed::{BLOCK, PANEL, PackedB};
 use crate::element::Element;
 use crate::isa::isa;
+use crate::pool::PooledBuf;
 use crate::threads::parallel_for;
 
 /// Up to 16 rows of A.
@@ -83,10 +84,13 @@ pub(crate) struct Product<'a, O> {
 // SAFETY: the pointers are read, or written in disjoint rows and columns by each task.
 unsafe impl<O: Sync> Sync for Product<'_, O> {}
 
-/// Bytes of A and of B that should stay in the second-level cache together.
+/// Bytes of A, or of B, that should stay in the second-level cache.
 const CACHED_A: usize = 512 << 10;
+const CACHED_B: usize = 1 << 20;
+/// Bytes of outputs that are no longer cached when they are written.
+const FORGOTTEN: usize = 1 << 20;
 /// Multiplications and additions that make a task worth its start.
-const TASK: usize = 4 << 20;
+const TASK: usize = 64 << 20;
 
 /// How panels are cut into groups of at most `most`, as even as possible: a lone last panel would waste registers.
 pub(crate) fn groups(panels: usize, most: usize) -> Vec<(usize, usize)> {
@@ -121,42 +125,59 @@ pub(crate) unsafe fn run<O: Element>(product: &Product<'_, O>) {
     let wanted = (work / TASK).clamp(1, 64);
     let rows_per_task = cached.min(tiles.len().div_ceil(wanted).next_multiple_of(2)).max(cached.min(8));
     let row_tasks = tiles.len().div_ceil(rows_per_task);
+    let prefetch = tiles.len() * TILE * n * size_of::<O>() > FORGOTTEN;
     let group_tasks = wanted.div_ceil(row_tasks).min(groups.len());
     parallel_for(row_tasks * group_tasks, &|task| {
         let (row_task, group_task) = (task % row_tasks, task / row_tasks);
         let tiles = &tiles[row_task * rows_per_task..tiles.len().min((row_task + 1) * rows_per_task)];
         let groups = &groups[group_task * groups.len() / group_tasks..(group_task + 1) * groups.len() / group_tasks];
         (micro.begin)();
-        let mut sums = Sums([0.0; 2 * TILE * LDC]);
-        for &(panel, panels) in groups {
+        let b_bytes: usize = groups.iter().map(|group| group.1 * product.b.panel_bytes()).sum();
+        // What is small enough to stay cached is passed over again and again: B if it can be, else a block of A.
+        let at_once = if b_bytes <= CACHED_B { groups.len() } else { 1 };
+        let widest = groups.chunks(at_once).map(|some| some.iter().map(|group| group.1).sum::<usize>()).max();
+        // Not a multiple of 256 bytes, at which rows would share sets of the first-level cache.
+        let ldc = widest.unwrap_or(0) * PANEL + if at_once > 1 { PANEL } else { 0 };
+        let mut sums = PooledBuf::<f32>::dirty(2 * TILE * ldc);
+        for groups in groups.chunks(at_once) {
+            let (first, last) = (groups[0], groups[groups.len() - 1]);
+            let column = first.0 * PANEL;
+            let columns = ((last.0 + last.1) * PANEL).min(n) - column;
             for pair in tiles.chunks(2) {
                 let second = pair.get(1);
-                let args = Args {
+                let mut args = Args {
                     a: [product.a.wrapping_add(pair[0].a), product.a.wrapping_add(second.unwrap_or(&pair[0]).a)],
                     rows: [pair[0].rows, second.map_or(0, |tile| tile.rows)],
                     a_stride: product.a_stride,
                     taps: product.taps,
                     pack_taps: product.b.taps(),
                     k,
-                    b: product.b.panel(panel),
+                    b: product.b.panel(first.0),
                     panel_stride: product.b.panel_bytes(),
-                    panels,
-                    sums: sums.0.as_mut_ptr(),
+                    panels: 0,
+                    sums: sums.as_mut_ptr(),
+                    ldc,
                     accumulate: false,
                 };
-                // SAFETY: the caller's promise about A; panels are inside the pack; sums have the array's size.
-                unsafe { (micro.run)(&args) };
+                for &(panel, panels) in groups {
+                    if prefetch {
+                        for tile in pair {
+                            product.tiles.each_run(tile, |_, rows, out_row| {
+                                let (column, columns) = (panel * PANEL, panels * PANEL);
+                                product.finish.prefetch(rows, out_row, product.tiles.step, column, columns);
+                            });
+                        }
+                    }
+                    args.b = product.b.panel(panel);
+                    args.panels = panels;
+                    args.sums = sums[panel * PANEL - column..].as_mut_ptr();
+                    // SAFETY: the caller's promise about A; panels are inside the pack; the sums hold 32 rows of all groups.
+                    unsafe { (micro.run)(&args) };
+                }
                 for (half, tile) in pair.iter().enumerate() {
                     product.tiles.each_run(tile, |row, rows, out_row| {
-                        let column = panel * PANEL;
-                        let run = Run {
-                            sums: sums.0[(half * TILE + row) * LDC..].as_ptr(),
-                            rows,
-                            out_row,
-                            step: product.tiles.step,
-                            column,
-                            columns: (panels * PANEL).min(n - column),
-                        };
+                        let sums = sums[(half * TILE + row) * ldc..].as_ptr();
+                        let run = Run { sums, ldc, rows, out_row, step: product.tiles.step, column, columns };
                         // SAFETY: the caller's promise about the output; each task has its own rows and columns.
                         unsafe { finish(&product.finish, &run) };
                     });
@@ -166,10 +187,6 @@ pub(crate) unsafe fn run<O: Element>(product: &Product<'_, O>) {
         (micro.end)();
     });
 }
-
-/// The micro-kernel's array.
-#[repr(align(64))]
-struct Sums([f32; 2 * TILE * LDC]);
 
 /// How many elements of A a row must be readable for.
 pub(crate) fn padded_k(b: &PackedB) -> usize {

@@ -96,84 +96,95 @@ unsafe impl Lanes for f32 {
 }
 
 #[cfg(target_arch = "x86_64")]
+pub(crate) use x86::Wide;
+
+#[cfg(target_arch = "x86_64")]
 mod x86 {
     use super::{Lanes, bf16};
     use std::arch::x86_64::*;
 
+    /// Sixteen lanes of AVX-512, with its bf16 conversion where the machine has one (which flushes subnormals to 0).
+    #[derive(Clone, Copy)]
+    pub(crate) struct Wide<const BF16: bool>(__m512);
+
     // SAFETY: AVX-512F intrinsics, on pointers that the caller promises.
     #[allow(clippy::undocumented_unsafe_blocks)] // one promise for the whole impl, stated above
-    unsafe impl Lanes for __m512 {
+    unsafe impl<const BF16: bool> Lanes for Wide<BF16> {
         const N: usize = 16;
         #[inline(always)]
         unsafe fn splat(value: f32) -> Self {
-            unsafe { _mm512_set1_ps(value) }
+            Wide(unsafe { _mm512_set1_ps(value) })
         }
         #[inline(always)]
         unsafe fn load(from: *const f32) -> Self {
-            unsafe { _mm512_loadu_ps(from) }
+            Wide(unsafe { _mm512_loadu_ps(from) })
         }
         #[inline(always)]
         unsafe fn store(self, to: *mut f32) {
-            unsafe { _mm512_storeu_ps(to, self) }
+            unsafe { _mm512_storeu_ps(to, self.0) }
         }
         #[inline(always)]
         unsafe fn load_bf16(from: *const bf16) -> Self {
             unsafe {
                 let narrow = _mm256_loadu_si256(from.cast());
-                _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(narrow)))
+                Wide(_mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(narrow))))
             }
         }
         #[inline(always)]
         unsafe fn store_bf16(self, to: *mut bf16) {
             unsafe {
-                let bits = _mm512_castps_si512(self);
+                if BF16 {
+                    let narrow = std::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(self.0));
+                    return _mm256_storeu_si256(to.cast(), narrow);
+                }
+                let bits = _mm512_castps_si512(self.0);
                 let odd = _mm512_and_si512(_mm512_srli_epi32::<16>(bits), _mm512_set1_epi32(1));
                 let rounded = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
-                let nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(self, self);
+                let nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(self.0, self.0);
                 let kept = _mm512_mask_or_epi32(rounded, nan, bits, _mm512_set1_epi32(0x0040_0000));
                 _mm256_storeu_si256(to.cast(), _mm512_cvtepi32_epi16(_mm512_srli_epi32::<16>(kept)));
             }
         }
         #[inline(always)]
         unsafe fn add(self, other: Self) -> Self {
-            unsafe { _mm512_add_ps(self, other) }
+            Wide(unsafe { _mm512_add_ps(self.0, other.0) })
         }
         #[inline(always)]
         unsafe fn sub(self, other: Self) -> Self {
-            unsafe { _mm512_sub_ps(self, other) }
+            Wide(unsafe { _mm512_sub_ps(self.0, other.0) })
         }
         #[inline(always)]
         unsafe fn mul(self, other: Self) -> Self {
-            unsafe { _mm512_mul_ps(self, other) }
+            Wide(unsafe { _mm512_mul_ps(self.0, other.0) })
         }
         #[inline(always)]
         unsafe fn div(self, other: Self) -> Self {
-            unsafe { _mm512_div_ps(self, other) }
+            Wide(unsafe { _mm512_div_ps(self.0, other.0) })
         }
         #[inline(always)]
         unsafe fn mul_add(self, factor: Self, term: Self) -> Self {
-            unsafe { _mm512_fmadd_ps(self, factor, term) }
+            Wide(unsafe { _mm512_fmadd_ps(self.0, factor.0, term.0) })
         }
         #[inline(always)]
         unsafe fn max(self, other: Self) -> Self {
-            unsafe { _mm512_max_ps(self, other) }
+            Wide(unsafe { _mm512_max_ps(self.0, other.0) })
         }
         #[inline(always)]
         unsafe fn min(self, other: Self) -> Self {
-            unsafe { _mm512_min_ps(self, other) }
+            Wide(unsafe { _mm512_min_ps(self.0, other.0) })
         }
         #[inline(always)]
         unsafe fn where_positive(self, positive: Self, other: Self) -> Self {
             unsafe {
-                let mask = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(self, _mm512_setzero_ps());
-                _mm512_mask_blend_ps(mask, other, positive)
+                let mask = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(self.0, _mm512_setzero_ps());
+                Wide(_mm512_mask_blend_ps(mask, other.0, positive.0))
             }
         }
         #[inline(always)]
         unsafe fn power_of_two(self) -> Self {
             unsafe {
-                let exponent = _mm512_slli_epi32::<23>(_mm512_castps_si512(self));
-                _mm512_castsi512_ps(_mm512_add_epi32(exponent, _mm512_set1_epi32(0x3f80_0000)))
+                let exponent = _mm512_slli_epi32::<23>(_mm512_castps_si512(self.0));
+                Wide(_mm512_castsi512_ps(_mm512_add_epi32(exponent, _mm512_set1_epi32(0x3f80_0000))))
             }
         }
     }

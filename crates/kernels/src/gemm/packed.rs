@@ -91,9 +91,21 @@ impl PackedB {
         strides: [usize; 3],
         precision: Precision,
     ) -> PackedB {
-        let bytes = panel_len(taps, k, precision) * precision.bytes() * n.div_ceil(PANEL);
         let starts: Vec<usize> = (0..taps).map(|tap| tap * strides[0]).collect();
-        Self::fill(Storage::Kept(AlignedVec::zeroed(bytes)), src, &starts, k, n, [strides[1], strides[2]], precision)
+        Self::pack_taps(src, &starts, k, n, [strides[1], strides[2]], precision)
+    }
+
+    /// [`PackedB::pack`] with taps that begin at `starts`.
+    pub(crate) fn pack_taps<S: Element>(
+        src: &[S],
+        starts: &[usize],
+        k: usize,
+        n: usize,
+        strides: [usize; 2],
+        precision: Precision,
+    ) -> PackedB {
+        let bytes = panel_len(starts.len(), k, precision) * precision.bytes() * n.div_ceil(PANEL);
+        Self::fill(Storage::Kept(AlignedVec::zeroed(bytes)), src, starts, k, n, strides, precision)
     }
 
     /// [`PackedB::pack`] of one tap into pooled memory, for a matrix that is used once.

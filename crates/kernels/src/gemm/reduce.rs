@@ -6,14 +6,15 @@
 //! taps. Chunks and their order follow from the shape alone, and so do the parts that are summed separately.
 
 use super::engine::groups;
-use super::micro::{Args, LDC, Micro, TILE, Tap};
+use super::micro::{Args, MAX_PANELS, Micro, TILE, Tap};
 use super::packed::{BLOCK, PANEL, PackedB, Precision};
 use crate::element::Element;
 use crate::isa::isa;
 use crate::pool::PooledBuf;
 use crate::threads::{Shared, parallel_for};
 
-/// Floats of one micro-kernel's block of sums.
+/// Columns of one micro-kernel's block of sums, and its floats.
+const LDC: usize = MAX_PANELS * PANEL;
 const SUMS: usize = 2 * TILE * LDC;
 /// Bytes of transposed activations and packed gradients that stay cached together.
 const CACHED: usize = 1 << 20;
@@ -160,6 +161,7 @@ fn add_chunk<E: Element>(
                 panel_stride: b.panel_bytes(),
                 panels,
                 sums: block.as_mut_ptr(),
+                ldc: LDC,
                 accumulate,
             };
             // SAFETY: rows of A hold all regions and a block more, all written by `transpose`; B is a pack of that shape.

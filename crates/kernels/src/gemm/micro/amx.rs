@@ -4,7 +4,7 @@
 //! the compiler never touches them. A tile's shape is set per thread ([`begin`]) and set anew where a tile has fewer
 //! rows, which happens at the edges only.
 
-use super::{Args, LDC, TILE};
+use super::{Args, TILE};
 use std::arch::asm;
 use std::cell::Cell;
 
@@ -72,8 +72,8 @@ pub(crate) unsafe fn run(args: &Args<'_>) {
 #[inline(always)]
 unsafe fn block<const ROWS2: bool, const PANELS2: bool>(args: &Args<'_>) {
     let sums = args.sums;
-    let ldc = LDC * 4;
-    // SAFETY: sums hold 32 rows of LDC floats; A and B are readable as Args promises, and every block of B is whole tiles.
+    let ldc = args.ldc * 4;
+    // SAFETY: sums hold 32 rows of the group; A and B are readable as Args promises, and every block of B is whole tiles.
     unsafe {
         if args.accumulate {
             asm!("tileloadd tmm0, [{c} + {s}]", c = in(reg) sums, s = in(reg) ldc, options(nostack));
@@ -81,7 +81,7 @@ unsafe fn block<const ROWS2: bool, const PANELS2: bool>(args: &Args<'_>) {
                 asm!("tileloadd tmm1, [{c} + {s}]", c = in(reg) sums.add(16), s = in(reg) ldc, options(nostack));
             }
             if ROWS2 {
-                let lower = sums.add(TILE * LDC);
+                let lower = sums.add(TILE * args.ldc);
                 asm!("tileloadd tmm2, [{c} + {s}]", c = in(reg) lower, s = in(reg) ldc, options(nostack));
                 if PANELS2 {
                     asm!("tileloadd tmm3, [{c} + {s}]", c = in(reg) lower.add(16), s = in(reg) ldc, options(nostack));
@@ -110,7 +110,7 @@ unsafe fn block<const ROWS2: bool, const PANELS2: bool>(args: &Args<'_>) {
             asm!("tilestored [{c} + {s}], tmm1", c = in(reg) sums.add(16), s = in(reg) ldc, options(nostack));
         }
         if ROWS2 {
-            let lower = sums.add(TILE * LDC);
+            let lower = sums.add(TILE * args.ldc);
             asm!("tilestored [{c} + {s}], tmm2", c = in(reg) lower, s = in(reg) ldc, options(nostack));
             if PANELS2 {
                 asm!("tilestored [{c} + {s}], tmm3", c = in(reg) lower.add(16), s = in(reg) ldc, options(nostack));

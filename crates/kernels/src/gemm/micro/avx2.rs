@@ -1,6 +1,6 @@
 //! Micro-kernels on AVX2 with FMA: 6 rows × 1 panel, 12 accumulators.
 
-use super::{Args, LDC, with_rows};
+use super::{Args, with_rows};
 use crate::gemm::packed::{BLOCK, PANEL};
 use std::arch::x86_64::*;
 
@@ -39,13 +39,13 @@ pub(crate) unsafe fn run_bf16(args: &Args<'_>) {
 /// # Safety
 /// `sums` must hold R rows of a panel.
 #[inline(always)]
-unsafe fn store<const R: usize>(acc: &[[__m256; 2]; R], sums: *mut f32, accumulate: bool) {
+unsafe fn store<const R: usize>(acc: &[[__m256; 2]; R], sums: *mut f32, args: &Args<'_>) {
     for (r, row) in acc.iter().enumerate() {
         for (half, &value) in row.iter().enumerate() {
             // SAFETY: the caller's promise; AVX2 is enabled in every caller.
             unsafe {
-                let at = sums.add(r * LDC + half * 8);
-                let value = if accumulate { _mm256_add_ps(value, _mm256_loadu_ps(at)) } else { value };
+                let at = sums.add(r * args.ldc + half * 8);
+                let value = if args.accumulate { _mm256_add_ps(value, _mm256_loadu_ps(at)) } else { value };
                 _mm256_storeu_ps(at, value);
             }
         }
@@ -75,7 +75,7 @@ unsafe fn strip_f32<const R: usize>(args: &Args<'_>, a: *const u8, b: *const u8,
         }
     }
     // SAFETY: the caller's promise.
-    unsafe { store(&acc, sums, args.accumulate) }
+    unsafe { store(&acc, sums, args) }
 }
 
 #[target_feature(enable = "avx2,fma")]
@@ -107,5 +107,5 @@ unsafe fn strip_bf16<const R: usize>(args: &Args<'_>, a: *const u8, b: *const u8
         }
     }
     // SAFETY: the caller's promise.
-    unsafe { store(&acc, sums, args.accumulate) }
+    unsafe { store(&acc, sums, args) }
 }

@@ -1,10 +1,12 @@
 //! Micro-kernels on AVX-512: 8 rows × up to 3 panels, 24 accumulators, A broadcast from memory.
 
-use super::{Args, LDC, with_rows};
+use super::{Args, with_rows};
 use crate::gemm::packed::{BLOCK, PANEL};
 use std::arch::x86_64::*;
 
 const ROWS: usize = 8;
+/// How far ahead B is fetched, in bytes.
+const AHEAD: usize = 1024;
 
 /// Picks the instance of `$kernel` for the group's panels and each strip's rows.
 macro_rules! dispatch {
@@ -43,13 +45,13 @@ pub(crate) unsafe fn run_widened(args: &Args<'_>) {
 /// # Safety
 /// `sums` must hold R rows of N panels.
 #[inline(always)]
-unsafe fn store<const R: usize, const N: usize>(acc: &[[__m512; N]; R], sums: *mut f32, accumulate: bool) {
+unsafe fn store<const R: usize, const N: usize>(acc: &[[__m512; N]; R], sums: *mut f32, args: &Args<'_>) {
     for (r, row) in acc.iter().enumerate() {
         for (p, &value) in row.iter().enumerate() {
             // SAFETY: the caller's promise; AVX-512F is enabled in every caller.
             unsafe {
-                let at = sums.add(r * LDC + p * PANEL);
-                let value = if accumulate { _mm512_add_ps(value, _mm512_loadu_ps(at)) } else { value };
+                let at = sums.add(r * args.ldc + p * PANEL);
+                let value = if args.accumulate { _mm512_add_ps(value, _mm512_loadu_ps(at)) } else { value };
                 _mm512_storeu_ps(at, value);
             }
         }
@@ -68,8 +70,11 @@ unsafe fn strip_f32<const R: usize, const N: usize>(args: &Args<'_>, a: *const u
                 let a = a.offset(tap.a).cast::<f32>().add(block * BLOCK);
                 let b = args.b.cast::<f32>().add((block * BLOCK * args.pack_taps + tap.b * len) * PANEL);
                 for i in 0..len {
-                    let b: [__m512; N] =
-                        std::array::from_fn(|p| _mm512_loadu_ps(b.byte_add(p * args.panel_stride).add(i * PANEL)));
+                    let b: [__m512; N] = std::array::from_fn(|p| {
+                        let at = b.byte_add(p * args.panel_stride).add(i * PANEL);
+                        _mm_prefetch::<_MM_HINT_T0>(at.cast::<i8>().wrapping_add(AHEAD));
+                        _mm512_loadu_ps(at)
+                    });
                     for (r, row) in acc.iter_mut().enumerate() {
                         let value = _mm512_set1_ps(*a.add(r * stride + i));
                         for (sum, &b) in row.iter_mut().zip(&b) {
@@ -81,7 +86,7 @@ unsafe fn strip_f32<const R: usize, const N: usize>(args: &Args<'_>, a: *const u
         }
     }
     // SAFETY: the caller's promise.
-    unsafe { store(&acc, sums, args.accumulate) }
+    unsafe { store(&acc, sums, args) }
 }
 
 #[target_feature(enable = "avx512f,avx512bf16")]
@@ -109,7 +114,7 @@ unsafe fn strip_bf16<const R: usize, const N: usize>(args: &Args<'_>, a: *const 
         }
     }
     // SAFETY: the caller's promise.
-    unsafe { store(&acc, sums, args.accumulate) }
+    unsafe { store(&acc, sums, args) }
 }
 
 #[inline(always)]
@@ -148,5 +153,5 @@ unsafe fn strip_widened<const R: usize, const N: usize>(args: &Args<'_>, a: *con
         }
     }
     // SAFETY: the caller's promise.
-    unsafe { store(&acc, sums, args.accumulate) }
+    unsafe { store(&acc, sums, args) }
 }

@@ -1,7 +1,7 @@
 //! Micro-kernels: a few row tiles times a few panels, summed over all of `k` and all taps.
 //!
 //! A micro-kernel reads up to two tiles of up to 16 rows of A where they lie (any row stride), streams a group of packed
-//! panels of B, and leaves the sums in a small f32 array that stays in the L1 cache, where the epilogue finds them.
+//! panels of B, and leaves the sums in an f32 array that stays cached, where the epilogue finds them.
 
 pub(crate) mod scalar;
 
@@ -19,8 +19,6 @@ use crate::isa::Isa;
 pub(crate) const TILE: usize = 16;
 /// The most panels that a group has, over all micro-kernels.
 pub(crate) const MAX_PANELS: usize = 3;
-/// Columns of the array of sums.
-pub(crate) const LDC: usize = MAX_PANELS * super::packed::PANEL;
 
 /// One step of the inner loop over taps.
 #[derive(Clone, Copy, Debug)]
@@ -51,8 +49,9 @@ pub(crate) struct Args<'a> {
     pub panel_stride: usize,
     /// Panels, 1..=[`Micro::panels`].
     pub panels: usize,
-    /// `[32][LDC]`.
+    /// 32 rows of the group's columns, `ldc` floats apart.
     pub sums: *mut f32,
+    pub ldc: usize,
     /// Add to the sums instead of replacing them.
     pub accumulate: bool,
 }
@@ -148,7 +147,7 @@ impl Args<'_> {
                 let rows = most.min(self.rows[half] - row);
                 // SAFETY: inside the tile and inside the sums.
                 let (a, sums) =
-                    unsafe { (self.a[half].add(row * self.a_stride), self.sums.add((half * TILE + row) * LDC)) };
+                    unsafe { (self.a[half].add(row * self.a_stride), self.sums.add((half * TILE + row) * self.ldc)) };
                 visit(a, rows, sums);
                 row += rows;
             }

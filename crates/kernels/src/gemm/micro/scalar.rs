@@ -1,6 +1,6 @@
 //! The micro-kernels in plain Rust, four rows by one panel; the compiler vectorises them for its baseline.
 
-use super::{Args, LDC};
+use super::Args;
 use crate::element::Element;
 use crate::gemm::packed::{BLOCK, PANEL};
 use half::bf16;
@@ -79,7 +79,7 @@ unsafe fn strip(
         for (lane, &value) in acc.iter().enumerate() {
             // SAFETY: inside the strip's rows of the sums.
             unsafe {
-                let sum = sums.add(r * LDC + lane);
+                let sum = sums.add(r * args.ldc + lane);
                 *sum = if args.accumulate { *sum + value } else { value };
             }
         }
