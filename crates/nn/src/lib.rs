@@ -30,6 +30,6 @@ pub use error::LoadError;
 pub use init::Init;
 pub use layers::{Conv2d, Embedding, GroupNorm, LayerNorm, Linear};
 pub use loader::{LoadOptions, Loader};
-pub use optimizers::{AdamW, AdamWConfig, Ema, LrDecay, LrSchedule, clip_grad_norm, grad_norm};
+pub use optimizers::{AdamW, AdamWConfig, Ema, LrDecay, LrSchedule, clip_grad_norm, clip_scale, grad_norm};
 pub use source::TensorSource;
 pub use store::ParamStore;

@@ -1,6 +1,6 @@
 //! AdamW, clipping and moving average against PyTorch and diffusers (`reference/gen_optimizers.py`), and their saved state.
 
-use danqing_nn::{AdamW, AdamWConfig, Ema, LrDecay, LrSchedule, ParamStore, clip_grad_norm};
+use danqing_nn::{AdamW, AdamWConfig, Ema, LrDecay, LrSchedule, ParamStore, clip_grad_norm, clip_scale};
 use danqing_tensor::{Gradients, Param, Tensor};
 use danqing_testing::{Fixture, assert_close};
 
@@ -25,12 +25,18 @@ fn start(fixture: &Fixture) -> ParamStore {
     store
 }
 
-/// The gradients of a step, and their length before clipping.
-fn gradients(fixture: &Fixture, store: &ParamStore, step: usize) -> (Gradients, f64) {
+/// The gradients of a step.
+fn raw_gradients(fixture: &Fixture, store: &ParamStore, step: usize) -> Gradients {
     let mut gradients = Gradients::new();
     for param in store.iter() {
         gradients.insert(param, tensor(fixture, &format!("grad/{step}/{}", param.name()))).unwrap();
     }
+    gradients
+}
+
+/// The gradients of a step, clipped, and their length before.
+fn gradients(fixture: &Fixture, store: &ParamStore, step: usize) -> (Gradients, f64) {
+    let mut gradients = raw_gradients(fixture, store, step);
     let norm = clip_grad_norm(store, &mut gradients, 1.0);
     (gradients, norm)
 }
@@ -61,6 +67,23 @@ fn steps_are_pytorchs() {
         }
         ema.swap().unwrap();
     }
+}
+
+#[test]
+fn scaling_in_the_step_equals_clipping_before_it() {
+    let fixture = fixture();
+    let run = |fused: bool| {
+        let store = start(&fixture);
+        let mut optimizer = AdamW::new(&store, CONFIG);
+        for step in 0..10 {
+            let limit = if fused { f64::INFINITY } else { 1.0 };
+            let mut gradients = raw_gradients(&fixture, &store, step);
+            let norm = clip_grad_norm(&store, &mut gradients, limit);
+            optimizer.step_scaled(&gradients, 1e-2, if fused { clip_scale(norm, 1.0) } else { 1.0 }).unwrap();
+        }
+        store.iter().flat_map(|p| p.value().to_vec()).collect::<Vec<f32>>()
+    };
+    assert_close("weights", &run(true), &run(false), 1e-6);
 }
 
 #[test]

@@ -1,12 +1,16 @@
 //! Copies and sums between strided views and dense memory.
 
+use std::sync::{Mutex, PoisonError};
+
+use danqing_kernels::Element;
 use danqing_kernels::elementwise::add_assign;
 use danqing_kernels::layout::strided_copy;
 use danqing_kernels::pool::PooledBuf;
+use danqing_kernels::threads::parallel_for;
 
 use crate::error::{Result, shape_error};
 use crate::shape::Layout;
-use crate::storage::dispatch;
+use crate::storage::{Scalar, dispatch};
 use crate::tensor::Tensor;
 
 /// A dense copy, without history.
@@ -19,6 +23,21 @@ pub(crate) fn copied(tensor: &Tensor) -> Tensor {
         }
         Tensor::wrap(out, tensor.dims())
     })
+}
+
+/// Calls `f(i, row)` for each row of `row` elements, on several threads where there is enough to do.
+pub(crate) fn for_each_row<E: Scalar>(values: &mut [E], row: usize, f: impl Fn(usize, &mut [E]) + Sync) {
+    /// Elements that one task moves.
+    const GRAIN: usize = 64 * 1024;
+    if row == 0 {
+        return;
+    }
+    let rows = GRAIN.div_ceil(row);
+    let tasks: Vec<Mutex<&mut [E]>> = values.chunks_mut(rows * row).map(Mutex::new).collect();
+    parallel_for(tasks.len(), &|task| {
+        let mut values = tasks[task].lock().unwrap_or_else(PoisonError::into_inner);
+        values.chunks_exact_mut(row).enumerate().for_each(|(i, values)| f(task * rows + i, values));
+    });
 }
 
 impl Tensor {
@@ -43,8 +62,17 @@ impl Tensor {
         let row: usize = self.shape()[dim..].iter().product();
         let at = start * full.strides[dim];
         dispatch!(self.dtype(), E => {
-            let rows = self.data_mut::<E>().chunks_exact_mut(row);
-            rows.zip(part.data::<E>().chunks_exact(len)).for_each(|(to, from)| add_assign(from, &mut to[at..at + len]));
+            let part = part.data::<E>();
+            if row == len {
+                add_assign(part, self.data_mut::<E>());
+            } else {
+                for_each_row(self.data_mut::<E>(), row, |i, to| {
+                    let from = &part[i * len..(i + 1) * len];
+                    for (to, from) in to[at..at + len].iter_mut().zip(from) {
+                        *to = <E as Element>::from_f32(Element::to_f32(*to) + Element::to_f32(*from));
+                    }
+                });
+            }
         });
         Ok(())
     }

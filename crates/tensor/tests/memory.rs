@@ -41,6 +41,10 @@ fn the_walk_frees_what_it_has_walked() {
     // Each layer saves two activations; the walk needs a few more at a time, not one more per layer.
     assert!(held >= 2 * LAYERS * ACTIVATION, "{held}");
     assert!(peak <= held + 6 * ACTIVATION, "held {held}, peak {peak}");
+    // A step like the one before finds all its memory in the pool.
+    let known = pool::kept_bytes() + pool::current_bytes();
+    step(&layers, false);
+    assert_eq!(pool::kept_bytes() + pool::current_bytes(), known, "a steady state asks the system for nothing");
     let (held, peak) = step(&layers, true);
     // Six blocks of four layers: the inputs of the blocks, and one block's activations at a time.
     assert!(held <= (LAYERS / 4 + 4) * ACTIVATION, "{held}");

@@ -6,7 +6,7 @@ mod ema;
 mod schedule;
 
 pub use adamw::{AdamW, AdamWConfig};
-pub use clip::{clip_grad_norm, grad_norm};
+pub use clip::{clip_grad_norm, clip_scale, grad_norm};
 pub use ema::Ema;
 pub use schedule::{LrDecay, LrSchedule};
 

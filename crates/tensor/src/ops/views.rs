@@ -178,17 +178,16 @@ impl Tensor {
         shape.checked_numel("concat")?;
         let out = dispatch!(first.dtype(), E => {
             let mut out = PooledBuf::<E>::dirty(shape.numel());
-            let row: usize = shape[dim..].iter().product();
-            let mut start = 0;
-            for part in parts {
-                let part = part.dense();
-                let len: usize = part.shape()[dim..].iter().product();
-                if len > 0 {
-                    let rows = out.chunks_exact_mut(row.max(1));
-                    rows.zip(part.data::<E>().chunks_exact(len)).for_each(|(o, p)| o[start..start + len].copy_from_slice(p));
+            let dense: Vec<(Tensor, usize)> =
+                parts.iter().map(|p| (p.dense(), p.shape()[dim..].iter().product())).filter(|(_, len)| *len > 0).collect();
+            let sources: Vec<(&[E], usize)> = dense.iter().map(|(part, len)| (part.data::<E>(), *len)).collect();
+            strided::for_each_row(&mut out, shape[dim..].iter().product(), |i, mut row| {
+                for (source, len) in &sources {
+                    let (to, rest) = row.split_at_mut(*len);
+                    to.copy_from_slice(&source[i * len..(i + 1) * len]);
+                    row = rest;
                 }
-                start += len;
-            }
+            });
             Tensor::wrap(out, shape)
         });
         if !records(parts, &[]) {
