@@ -45,7 +45,10 @@ pub(super) struct NounPhrase {
 impl NounPhrase {
     /// Its English; with `article`, an uncounted thing gets one.
     pub fn text(&self, article: bool) -> String {
-        let mut head = self.words.join(" ");
+        // "the sky" after a quality: "the blue sky".
+        let definite = self.words.iter().skip(1).any(|word| word.starts_with("the "));
+        let words = self.words.iter().map(|word| if definite { word.trim_start_matches("the ") } else { word });
+        let mut head = join(words);
         let mut front = String::new();
         match &self.count {
             Some(count) => {
@@ -69,6 +72,7 @@ impl NounPhrase {
             None if article && !matches!(self.class, WordClass::Mass | WordClass::Foreign) => {
                 english::article(&head).clone_into(&mut front);
             }
+            None if definite => front.push_str("the"),
             None => {}
         }
         join([front.as_str(), &head, &self.tail])
@@ -122,7 +126,13 @@ pub(super) fn finish(mut parts: Vec<Part>) -> String {
     let mut at = 0;
     while at + 1 < parts.len() {
         if let (Part::Place(_), Part::Action { verb, .. }) = (&parts[at], &parts[at + 1]) {
+            // `坐在椅子上看书`: the place is where one sits.
+            let taken = at > 0 && matches!(parts[at - 1], Part::Action { object: None, .. });
             let there_is = verb == "with" && (at == 0 || !matches!(parts[at - 1], Part::Noun(_)));
+            if taken {
+                at += 1;
+                continue;
+            }
             parts.swap(at, at + 1);
             // `用木头做`: "with wood" is the object of "made of".
             if let [.., Part::Action { verb, object: object @ None }, Part::Place(place)] = &mut parts[..at + 2]
