@@ -18,6 +18,9 @@ pub enum DrawError {
     /// Weights that cannot be read.
     #[error(transparent)]
     Weights(#[from] WeightsError),
+    /// A model that cannot be put together.
+    #[error(transparent)]
+    Model(#[from] danqing_models::ModelError),
     /// Weights that do not fit the network.
     #[error(transparent)]
     Load(#[from] LoadError),

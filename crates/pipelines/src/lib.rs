@@ -1,5 +1,6 @@
 //! Tasks that join models and sampling: draw, edit; prompts; plans.
 
+pub mod checkpoint;
 pub mod conditioning;
 pub mod control;
 pub mod denoiser;

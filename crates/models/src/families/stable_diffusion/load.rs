@@ -67,6 +67,47 @@ impl StableDiffusion {
     }
 }
 
+/// What a folder's model is, from its configurations alone.
+///
+/// # Errors
+/// What is missing or cannot be built.
+pub fn recognise(parts: &ModelParts) -> Result<String, ModelError> {
+    let (name, components) = match parts {
+        ModelParts::Single { weights, .. } => return recognise_file(weights),
+        ModelParts::Folder { name, components, .. } => (name, components),
+    };
+    for folder in ["unet", "vae", "text_encoder"] {
+        let needed = folder != "text_encoder" || !components.contains_key("text_encoder_2");
+        if needed && components.get(folder).is_none_or(|c| c.weights.is_none()) {
+            return unknown(format!("{name} has no {folder} with config.json and weights: is the download complete?"));
+        }
+    }
+    let config: UnetConfig = parsed("unet/config.json", &components["unet"].config)?;
+    config.validate().map_err(ModelError::Configuration)?;
+    let added = config.projection_class_embeddings_input_dim.filter(|_| config.has_added_conditioning());
+    let family = families::of_unet(config.cross_attention_dim, added);
+    Ok(title(family, config.in_channels))
+}
+
+/// What a single file's model is, from tensor names and shapes alone.
+///
+/// # Errors
+/// What it resembles, if it is none.
+pub fn recognise_file(weights: &Weights) -> Result<String, ModelError> {
+    let Some(config) = detect::unet(Below { weights, prefix: UNET_PREFIX }, |_| detect::Heads::Count(8)) else {
+        return unknown(resemblance(weights));
+    };
+    match families::of_unet(config.cross_attention_dim, config.projection_class_embeddings_input_dim) {
+        Some(family) => Ok(title(Some(family), config.in_channels)),
+        None => unknown(format!("a U-Net with text context {} wide, which no known family has", config.cross_attention_dim)),
+    }
+}
+
+fn title(family: Option<&ModelFamily>, in_channels: usize) -> String {
+    let name = family.map_or("a model of Stable Diffusion's shape", |f| f.title);
+    if in_channels == 9 { format!("{name}, inpainting") } else { name.into() }
+}
+
 fn params(dtype: DType) -> ParamOptions {
     ParamOptions::inference(dtype)
 }

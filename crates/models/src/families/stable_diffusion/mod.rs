@@ -9,7 +9,7 @@ mod parts;
 mod prediction;
 mod source;
 
-pub use load::LoadOptions;
+pub use load::{LoadOptions, recognise, recognise_file};
 pub use parts::{Component, ModelParts};
 pub use prediction::{PredictionSource, Predicts};
 
