@@ -8,7 +8,7 @@ use super::bf16::{PANEL, Padded, pairing, rows_of, scale_and_bias, store_pairs};
 use super::packing::{Source, pack_pairs, pack_rows, pack_transposed, pack_transposed_pairs, unpack_transposed};
 use super::product::{Operand, STEP, TILE, Tiles, product, round_two};
 use super::single::hide_future;
-use super::single_grad::Known;
+use super::single_grad::{Known, dot};
 use super::{AttentionGrad, AttentionInput, AttentionShape};
 use crate::pool::PooledBuf;
 use crate::simd::{Avx512, Simd, math};
@@ -112,7 +112,7 @@ impl Head<'_> {
         for first in (0..shape.q_len).step_by(chunk) {
             let rows = chunk.min(shape.q_len - first);
             let panels = rows.div_ceil(PANEL);
-            self.load(first, rows, &mut queries);
+            self.load(s, first, rows, &mut queries);
             for start in (0..n).step_by(KEYS) {
                 // Rows beyond `len` (the keys that exist) up to whole steps are zeros.
                 let (len, steps) = (KEYS.min(shape.kv_len - start), KEYS.min(n - start) / STEP);
@@ -188,7 +188,7 @@ impl Head<'_> {
     }
 
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
-    fn load(&self, first: usize, rows: usize, chunk: &mut Chunk<'_>) {
+    fn load(&self, s: Avx512, first: usize, rows: usize, chunk: &mut Chunk<'_>) {
         let &Head { input, shape, padded, known, head, .. } = self;
         let (d, stride) = (shape.head_dim, shape.heads * shape.head_dim);
         let Padded { deep, wide, .. } = padded;
@@ -209,7 +209,7 @@ impl Head<'_> {
                 if sum > f32::NEG_INFINITY {
                     *lse = sum * LOG2_E;
                     let at = self.dense(start + q);
-                    *level = dot(&known.out[at..at + d], &known.dout[at..at + d]);
+                    *level = dot(s, &known.out[at..at + d], &known.dout[at..at + d]);
                 }
             }
         }
@@ -225,25 +225,10 @@ impl Head<'_> {
             // SAFETY: every head is one task.
             let to = unsafe { to.range(at, shape.head_dim) };
             for (to, sums) in to.chunks_mut(16).zip(sums.chunks_exact(16)) {
-                if to.len() == 16 { s.store_of(s.load(sums), to) } else { s.store_part(s.load(sums), to) }
+                s.store_any(s.load(sums), to);
             }
         }
     }
-}
-
-/// Σ a · b in f32.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-fn dot(a: &[bf16], b: &[bf16]) -> f32 {
-    // SAFETY: the features of this function.
-    let s = unsafe { Avx512::assume() };
-    let mut sum = s.splat(0.0);
-    for (a, b) in a.chunks(16).zip(b.chunks(16)) {
-        let whole = a.len() == 16;
-        let [a, b] = [a, b].map(|x| if whole { s.load_of(x) } else { s.load_part(x, 0.0) });
-        sum = s.fma(a, b, sum);
-    }
-    s.sum(sum)
 }
 
 /// Per query of a panel: log Σ (in powers of two) and Σ out · dout; factor of the scores and scale of their gradients.

@@ -13,6 +13,7 @@ mod product;
 mod scalar;
 mod single;
 mod single_grad;
+mod single_pack;
 #[cfg(test)]
 mod tests;
 mod tile;

@@ -1,8 +1,8 @@
 //! Rows of bf16 into the forms that [`super::product`] reads: rows filled up with zeros, transposes, and pairs.
 
+use crate::simd::transpose16;
 use half::bf16;
 use std::arch::x86_64::*;
-use std::array::from_fn;
 
 /// A strided block of rows of one head.
 #[derive(Clone, Copy)]
@@ -35,32 +35,6 @@ impl Source<'_> {
         let high = _mm512_castsi512_si256(self.load32(row + 1, column));
         _mm512_or_si512(_mm512_cvtepu16_epi32(low), _mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(high)))
     }
-}
-
-/// Transposes 16 x 16 values of 32 bits.
-#[inline]
-#[target_feature(enable = "avx512f")]
-pub(super) fn transpose16(rows: [__m512i; 16]) -> [__m512i; 16] {
-    // Pairs of rows, then pairs of pairs inside 128-bit lanes, then the lanes themselves in two steps.
-    let pairs: [__m512i; 16] = from_fn(|i| {
-        let (a, b) = (rows[i & !1], rows[i | 1]);
-        if i % 2 == 0 { _mm512_unpacklo_epi32(a, b) } else { _mm512_unpackhi_epi32(a, b) }
-    });
-    let quads: [__m512i; 16] = from_fn(|i| {
-        let (group, which) = (i & !3, i & 3);
-        let (a, b) = (pairs[group + which / 2], pairs[group + which / 2 + 2]);
-        if which % 2 == 0 { _mm512_unpacklo_epi64(a, b) } else { _mm512_unpackhi_epi64(a, b) }
-    });
-    let halves: [__m512i; 16] = from_fn(|i| {
-        let (which, pair, upper) = (i & 3, i / 8, i / 4 % 2 == 1);
-        let (a, b) = (quads[pair * 8 + which], quads[pair * 8 + 4 + which]);
-        if upper { _mm512_shuffle_i32x4::<0xdd>(a, b) } else { _mm512_shuffle_i32x4::<0x88>(a, b) }
-    });
-    from_fn(|i| {
-        let (which, lane) = (i & 3, i / 4);
-        let (a, b) = (halves[lane % 2 * 4 + which], halves[8 + lane % 2 * 4 + which]);
-        if lane < 2 { _mm512_shuffle_i32x4::<0x88>(a, b) } else { _mm512_shuffle_i32x4::<0xdd>(a, b) }
-    })
 }
 
 #[inline]

@@ -4,11 +4,12 @@
 //! `s[key][query] = K · Qᵀ`, so that the maximum, the exponentials and the sum run down vector lanes, and the result is
 //! gathered transposed, `o[e][query] += Vᵀ · p`. Queries are scaled by `scale · log2 e`, so exponentials are powers of 2.
 
+use super::single_pack::{Packed, sizes, transpose_rows, untranspose_rows};
 use super::tile::{Left, Rows, block_rows, product};
 use super::{AttentionInput, AttentionShape};
 use crate::element::Element;
 use crate::pool::PooledBuf;
-use crate::simd::{Kernel, Simd, dispatch, math};
+use crate::simd::{Kernel, MAX_LANES, Simd, dispatch, math};
 use crate::threads::{Shared, parallel_for};
 use std::f32::consts::{LN_2, LOG2_E};
 
@@ -16,81 +17,6 @@ use std::f32::consts::{LN_2, LOG2_E};
 pub(super) const KEYS: usize = 96;
 /// The start of the running maximum: below every score, but finite, so that differences are never NaN.
 pub(super) const LOWEST: f32 = -1e30;
-
-/// Keys and values of every head in f32, laid out for the products.
-pub(super) struct Packed {
-    /// Per head, blocks of keys as `[head_dim][block rows]`, the last one filled up with zeros.
-    pub(super) keys: PooledBuf<f32>,
-    /// Per head `[kv_len][width]`, columns filled up with zeros.
-    pub(super) values: PooledBuf<f32>,
-    pub(super) per_head_keys: usize,
-    /// Head width rounded up to a multiple of 4.
-    pub(super) width: usize,
-}
-
-/// Rows `x` (of one head) into blocks of `size` rows as `[d][size]`.
-pub(super) fn pack_blocks<E: Element>(x: &[E], stride: usize, rows: usize, d: usize, size: usize, out: &mut [f32]) {
-    for (block, out) in out.chunks_exact_mut(size * d).enumerate() {
-        for r in 0..size {
-            let row = block * size + r;
-            if row < rows {
-                for (out, x) in out[r..].iter_mut().step_by(size).zip(&x[row * stride..row * stride + d]) {
-                    *out = x.to_f32();
-                }
-            } else {
-                out[r..].iter_mut().step_by(size).for_each(|out| *out = 0.0);
-            }
-        }
-    }
-}
-
-/// Rows `x` (of one head) into rows of `width`, filled up with zeros.
-pub(super) fn pack_rows<E: Element>(x: &[E], stride: usize, d: usize, width: usize, out: &mut [f32]) {
-    for (row, out) in out.chunks_exact_mut(width).enumerate() {
-        let (body, rest) = out.split_at_mut(d);
-        body.iter_mut().zip(&x[row * stride..]).for_each(|(out, x)| *out = x.to_f32());
-        rest.fill(0.0);
-    }
-}
-
-struct BlockRows;
-impl Kernel for BlockRows {
-    type Output = (usize, usize);
-    #[inline(always)]
-    fn run<S: Simd>(self, _: S) -> (usize, usize) {
-        (block_rows::<S>(), 2 * S::LANES)
-    }
-}
-
-/// Rows of a register block and queries of a panel on the instruction set in use.
-pub(super) fn sizes() -> (usize, usize) {
-    dispatch(BlockRows)
-}
-
-impl Packed {
-    fn new<E: Element>(input: &AttentionInput<'_, E>, shape: &AttentionShape) -> Packed {
-        let (d, n, heads) = (shape.head_dim, shape.kv_len, shape.batch * shape.heads);
-        let (block, _) = sizes();
-        let width = d.next_multiple_of(4);
-        let per_head_keys = n.next_multiple_of(block) * d;
-        let mut keys = PooledBuf::dirty(heads * per_head_keys);
-        let mut values = PooledBuf::dirty(heads * n * width);
-        let (shared_keys, shared_values) = (Shared::new(&mut keys), Shared::new(&mut values));
-        parallel_for(heads, &|head| {
-            let at = shape.kv_start(head);
-            // SAFETY: every head is one task.
-            let (keys, values) = unsafe {
-                (
-                    shared_keys.range(head * per_head_keys, per_head_keys),
-                    shared_values.range(head * n * width, n * width),
-                )
-            };
-            pack_blocks(&input.k[at..], shape.kv_stride, n, d, block, keys);
-            pack_rows(&input.v[at..], shape.kv_stride, d, width, values);
-        });
-        Packed { keys, values, per_head_keys, width }
-    }
-}
 
 /// Panels per task: more where heads are wide, so that keys and values are read from far away less often.
 fn panels(head_dim: usize) -> usize {
@@ -144,12 +70,11 @@ impl<E: Element> Kernel for Task<'_, E> {
             let rows = panel.min(first + count - start);
             let at = shape.q_start(head) + start * shape.q_stride;
             let (queries, rest) = state.split_at_mut(d * panel);
-            transpose_rows(&input.q[at..], shape.q_stride, [rows, d], shape.scale * LOG2_E, panel, queries);
+            transpose_rows(s, &input.q[at..], shape.q_stride, [rows, d], shape.scale * LOG2_E, queries);
             rest.fill(0.0);
             rest[width * panel..][..panel].fill(LOWEST);
         }
-        let keys = &packed.keys[head * packed.per_head_keys..][..packed.per_head_keys];
-        let values = &packed.values[head * n * width..][..n * width];
+        let keys = packed.keys(head);
         let seen = if shape.causal { (first + count + n - shape.q_len).min(n) } else { n };
         for start in (0..seen).step_by(KEYS) {
             let len = KEYS.min(seen - start);
@@ -167,51 +92,28 @@ impl<E: Element> Kernel for Task<'_, E> {
                 if let Some(factors) = changed {
                     rescale::<S>(s, result, factors);
                 }
-                let a = Left { at: values[start * width..].as_ptr(), row: 1, column: width };
-                let (b, c) = (Rows { at: scores.as_ptr(), row: panel }, Rows { at: result.as_mut_ptr(), row: panel });
-                // SAFETY: `values` has len rows of width from start, scores len rows and result width rows of a panel.
-                unsafe { product::<S, 2>(s, [width, len], a, b, c, true) };
+                gather_block::<S>(s, &packed.values(head)[start * packed.blocked..], [n - start, len], scores, result);
             }
         }
         for (p, state) in states.chunks_exact_mut(state).enumerate() {
             let start = first + p * panel;
             let rows = panel.min(first + count - start);
             let (result, sums) = state[d * panel..].split_at(width * panel);
-            for q in 0..rows {
-                let (most, sum) = (sums[q], sums[panel + q]);
-                let at = ((batch * shape.q_len + start + q) * shape.heads + head % shape.heads) * d;
-                let factor = if sum > 0.0 { 1.0 / sum } else { 0.0 };
-                // SAFETY: every (head, query) belongs to one task.
-                let out = unsafe { self.out.range(at, d) };
-                out.iter_mut()
-                    .zip(result[q..].iter().step_by(panel))
-                    .for_each(|(out, &o)| *out = E::from_f32(o * factor));
-                if !self.lse.is_empty() {
-                    // SAFETY: as above.
-                    let lse = unsafe { self.lse.range(head * shape.q_len + start + q, 1) };
-                    lse.fill(if sum > 0.0 { most * LN_2 + sum.ln() } else { f32::NEG_INFINITY });
+            let (most, sum) = sums.split_at(panel);
+            let mut factors = [0.0f32; 2 * MAX_LANES];
+            for (factor, &sum) in factors.iter_mut().zip(sum) {
+                *factor = if sum > 0.0 { 1.0 / sum } else { 0.0 };
+            }
+            let at = |q| ((batch * shape.q_len + start + q) * shape.heads + head % shape.heads) * d;
+            // SAFETY: every (head, query) belongs to one task.
+            untranspose_rows(s, result, &factors, [rows, d], |q| unsafe { self.out.range(at(q), d) });
+            if !self.lse.is_empty() {
+                // SAFETY: as above.
+                let lse = unsafe { self.lse.range(head * shape.q_len + start, rows) };
+                for (q, lse) in lse.iter_mut().enumerate() {
+                    *lse = if sum[q] > 0.0 { most[q] * LN_2 + sum[q].ln() } else { f32::NEG_INFINITY };
                 }
             }
-        }
-    }
-}
-
-/// `rows` rows of `x` times `scale`, as `[d][panel]`; missing rows are zeros.
-#[inline(always)]
-pub(super) fn transpose_rows<E: Element>(
-    x: &[E],
-    stride: usize,
-    [rows, d]: [usize; 2],
-    scale: f32,
-    panel: usize,
-    out: &mut [f32],
-) {
-    for q in 0..panel {
-        let column = out[q..].iter_mut().step_by(panel);
-        if q < rows {
-            column.zip(&x[q * stride..q * stride + d]).for_each(|(out, x)| *out = x.to_f32() * scale);
-        } else {
-            column.for_each(|out| *out = 0.0);
         }
     }
 }
@@ -228,6 +130,21 @@ pub(super) fn score_block<S: Simd>(s: S, keys: &[f32], queries: &[f32], [len, d]
         let c = Rows { at: scores[first * panel..].as_mut_ptr(), row: panel };
         // SAFETY: lengths asserted above; a block of keys is [d][block].
         unsafe { product::<S, 2>(s, [block, d], a, b, c, false) };
+    }
+}
+
+/// `result[e][query] += Vᵀ · p` for `len` keys; `values` starts at a block of keys, with `left` keys to come.
+#[inline(always)]
+pub(super) fn gather_block<S: Simd>(s: S, values: &[f32], [left, len]: [usize; 2], p: &[f32], result: &mut [f32]) {
+    let (block, panel) = (block_rows::<S>(), 2 * S::LANES);
+    let (width, stored) = (result.len() / panel, KEYS.min(left));
+    assert!(p.len() >= len * panel && len <= stored && values.len() >= width.next_multiple_of(block) * stored);
+    for first in (0..width).step_by(block) {
+        let a = Left { at: values[first * stored..].as_ptr(), row: 1, column: block };
+        let (b, c) =
+            (Rows { at: p.as_ptr(), row: panel }, Rows { at: result[first * panel..].as_mut_ptr(), row: panel });
+        // SAFETY: lengths asserted above; a block of columns is [stored][block].
+        unsafe { product::<S, 2>(s, [block.min(width - first), len], a, b, c, true) };
     }
 }
 

@@ -5,12 +5,13 @@
 //! forward pass: `dp = V · dOᵀ`, `ds = p · (dp - level)`, where `level` is Σ out · dout per query, and
 //! `dQᵀ += Kᵀ · ds`, `dK += ds · Q`, `dV += p · dO`.
 
-use super::single::{KEYS, add_bias, hide_future, pack_blocks, pack_rows, score_block, sizes, transpose_rows};
+use super::single::{KEYS, add_bias, gather_block, hide_future, score_block};
+use super::single_pack::{pack_blocks, pack_columns, pack_rows, sizes, transpose_rows, untranspose_rows};
 use super::tile::{Left, Rows, product};
 use super::{AttentionGrad, AttentionInput, AttentionShape};
 use crate::element::Element;
 use crate::pool::PooledBuf;
-use crate::simd::{Kernel, Simd, dispatch, math};
+use crate::simd::{Kernel, MAX_LANES, Simd, dispatch, math};
 use crate::threads::{Shared, parallel_for};
 use std::f32::consts::LOG2_E;
 
@@ -54,10 +55,10 @@ impl<E: Element> Kernel for Head<'_, E> {
         let (batch, column) = (head / shape.heads, head % shape.heads * shape.head_dim);
         let (block, _) = sizes();
         let narrow = d.next_multiple_of(4);
-        // Rows whose columns are a left operand are multiples of 4 wide, those that vectors run along multiples of a panel.
-        let wide = d.next_multiple_of(panel);
+        // Rows whose columns are a left operand are multiples of 4 wide, those that vectors run along whole vectors.
+        let wide = d.next_multiple_of(S::LANES);
         let padded = n.next_multiple_of(block);
-        let lens = [padded * d, padded * d, n * narrow, padded * wide, padded * wide];
+        let lens = [padded * d, padded * d, n * d.next_multiple_of(block), padded * wide, padded * wide];
         let small = [d * panel, d * panel, panel * wide, panel * wide, narrow * panel, KEYS * panel, KEYS * panel];
         let mut scratch = PooledBuf::<f32>::dirty(lens.iter().chain(&small).sum());
         let mut rest = &mut scratch[..];
@@ -69,9 +70,9 @@ impl<E: Element> Kernel for Head<'_, E> {
         let [keys, values, key_rows, key_sums, value_sums] = lens.map(&mut take);
         let [queries, douts, query_rows, dout_rows, result, scores, slopes] = small.map(&mut take);
         let at = shape.kv_start(head);
-        pack_blocks(&input.k[at..], shape.kv_stride, n, d, block, keys);
-        pack_blocks(&input.v[at..], shape.kv_stride, n, d, block, values);
-        pack_rows(&input.k[at..], shape.kv_stride, d, narrow, key_rows);
+        pack_blocks(s, &input.k[at..], shape.kv_stride, [n, d], keys);
+        pack_blocks(s, &input.v[at..], shape.kv_stride, [n, d], values);
+        pack_columns(s, &input.k[at..], shape.kv_stride, [n, d], key_rows);
         key_sums.fill(0.0);
         value_sums.fill(0.0);
         let stride = shape.heads * d;
@@ -80,17 +81,17 @@ impl<E: Element> Kernel for Head<'_, E> {
             let q = &input.q[shape.q_start(head) + first * shape.q_stride..];
             let dense = (batch * shape.q_len + first) * stride + column;
             let (out, dout) = (&known.out[dense..], &known.dout[dense..]);
-            transpose_rows(q, shape.q_stride, [rows, d], shape.scale * LOG2_E, panel, queries);
-            transpose_rows(dout, stride, [rows, d], 1.0, panel, douts);
+            transpose_rows(s, q, shape.q_stride, [rows, d], shape.scale * LOG2_E, queries);
+            transpose_rows(s, dout, stride, [rows, d], 1.0, douts);
             // Rows beyond the last query stay zero and add nothing.
             query_rows[rows * wide..].fill(0.0);
             dout_rows[rows * wide..].fill(0.0);
-            pack_rows(q, shape.q_stride, d, wide, &mut query_rows[..rows * wide]);
-            pack_rows(dout, stride, d, wide, &mut dout_rows[..rows * wide]);
+            pack_rows(s, q, shape.q_stride, d, wide, &mut query_rows[..rows * wide]);
+            pack_rows(s, dout, stride, d, wide, &mut dout_rows[..rows * wide]);
             let (mut level, mut lse) = ([0.0f32; 32], [0.0f32; 32]);
             for i in 0..rows {
                 let (out, dout) = (&out[i * stride..][..d], &dout[i * stride..][..d]);
-                level[i] = out.iter().zip(dout).map(|(o, g)| o.to_f32() * g.to_f32()).sum();
+                level[i] = dot(s, out, dout);
                 let sum = known.lse[head * shape.q_len + first + i];
                 // A query that sees nothing has no probabilities: 2^(-inf - 0) = 0.
                 lse[i] = if sum == f32::NEG_INFINITY { 0.0 } else { sum * LOG2_E };
@@ -115,41 +116,35 @@ impl<E: Element> Kernel for Head<'_, E> {
                     Left { at: scores.as_ptr(), row: panel, column: 1 },
                     Left { at: slopes.as_ptr(), row: panel, column: 1 },
                 );
-                let key_left = Left { at: key_rows[start * narrow..].as_ptr(), row: 1, column: narrow };
-                let ds_rows = Rows { at: slopes.as_ptr(), row: panel };
-                // SAFETY: key_rows has len rows from start, slopes len rows, result narrow rows, all as wide as said.
-                unsafe {
-                    product::<S, 2>(
-                        s,
-                        [narrow, len],
-                        key_left,
-                        ds_rows,
-                        Rows { at: result.as_mut_ptr(), row: panel },
-                        true,
-                    )
-                };
+                gather_block::<S>(s, &key_rows[start * d.next_multiple_of(block)..], [n - start, len], slopes, result);
                 for part in (0..wide).step_by(panel) {
                     let b = |rows: &[f32]| Rows { at: rows[part..].as_ptr(), row: wide };
                     let c = |sums: &mut [f32]| Rows { at: sums[start * wide + part..].as_mut_ptr(), row: wide };
                     // SAFETY: p and ds are padded rows of a panel; query and dout rows number a panel; the sums have
                     // `padded` rows from start, since both are multiples of the register block.
                     unsafe {
-                        product::<S, 2>(s, [padded, panel], ds, b(query_rows), c(key_sums), true);
-                        product::<S, 2>(s, [padded, panel], p, b(dout_rows), c(value_sums), true);
+                        if wide - part == S::LANES {
+                            product::<S, 1>(s, [padded, panel], ds, b(query_rows), c(key_sums), true);
+                            product::<S, 1>(s, [padded, panel], p, b(dout_rows), c(value_sums), true);
+                        } else {
+                            product::<S, 2>(s, [padded, panel], ds, b(query_rows), c(key_sums), true);
+                            product::<S, 2>(s, [padded, panel], p, b(dout_rows), c(value_sums), true);
+                        }
                     }
                 }
             }
-            for q in 0..rows {
-                // SAFETY: every head is one task.
-                let dq = unsafe { self.dq.range(dense + q * stride, d) };
-                dq.iter_mut().zip(result[q..].iter().step_by(panel)).for_each(|(to, &from)| *to = E::from_f32(from));
-            }
+            // SAFETY: every head is one task.
+            untranspose_rows(s, result, &[1.0; 2 * MAX_LANES], [rows, d], |q| unsafe {
+                self.dq.range(dense + q * stride, d)
+            });
         }
         for (to, from) in [(self.dk, key_sums), (self.dv, value_sums)] {
             for (j, from) in from.chunks_exact(wide).take(n).enumerate() {
                 // SAFETY: every head is one task.
                 let to = unsafe { to.range((batch * n + j) * stride + column, d) };
-                to.iter_mut().zip(from).for_each(|(to, &from)| *to = E::from_f32(from));
+                for (to, from) in to.chunks_mut(S::LANES).zip(from.chunks_exact(S::LANES)) {
+                    s.store_any(s.load(from), to);
+                }
             }
         }
     }
@@ -169,4 +164,14 @@ fn slope_block<S: Simd>(s: S, scores: &mut [f32], slopes: &mut [f32], lse: &[f32
             s.store(s.mul(s.mul(probability, scale), s.sub(s.load(ds), level)), ds);
         }
     }
+}
+
+/// Σ a · b.
+#[inline(always)]
+pub(super) fn dot<S: Simd, E: Element>(s: S, a: &[E], b: &[E]) -> f32 {
+    let mut sum = s.splat(0.0);
+    for (a, b) in a.chunks(S::LANES).zip(b.chunks(S::LANES)) {
+        sum = s.fma(s.load_any(a), s.load_any(b), sum);
+    }
+    s.sum(sum)
 }

@@ -258,21 +258,11 @@ impl<E: Element> Kernel for Moments<'_, E> {
                 sum = s.add(sum, d);
                 square = s.fma(d, d, square);
             }
-            store_any(s, sum, &mut self.sum[c..end]);
-            store_any(s, square, &mut self.square[c..end]);
+            s.store_any(sum, &mut self.sum[c..end]);
+            s.store_any(square, &mut self.square[c..end]);
             c = end;
         }
     }
-}
-
-#[inline(always)]
-pub(super) fn load_any<S: Simd, E: Element>(s: S, x: &[E]) -> S::F {
-    if x.len() == S::LANES { s.load_of(x) } else { s.load_part(x, 0.0) }
-}
-
-#[inline(always)]
-pub(super) fn store_any<S: Simd, E: Element>(s: S, v: S::F, out: &mut [E]) {
-    if out.len() == S::LANES { s.store_of(v, out) } else { s.store_part(v, out) }
 }
 
 struct Apply<'a, E> {
@@ -292,8 +282,8 @@ impl<E: Element> Kernel for Apply<'_, E> {
             let vectors = x.chunks(S::LANES).zip(out.chunks_mut(S::LANES));
             let lines = self.scale.chunks(S::LANES).zip(self.offset.chunks(S::LANES));
             for ((x, out), (scale, offset)) in vectors.zip(lines) {
-                let z = s.fma(load_any(s, x), load_any(s, scale), load_any(s, offset));
-                store_any(s, self.activation.apply(s, [z]), out);
+                let z = s.fma(s.load_any(x), s.load_any(scale), s.load_any(offset));
+                s.store_any(self.activation.apply(s, [z]), out);
             }
         }
     }
@@ -317,17 +307,17 @@ impl<E: Element> Kernel for GradSums<'_, E> {
         let channels = self.scale.len();
         for c in (0..channels).step_by(S::LANES) {
             let at = c..channels.min(c + S::LANES);
-            let [scale, offset] = [self.scale, self.offset].map(|v| load_any(s, &v[at.clone()]));
-            let shift = load_any(s, &self.shift[at.clone()]);
+            let [scale, offset] = [self.scale, self.offset].map(|v| s.load_any(&v[at.clone()]));
+            let shift = s.load_any(&self.shift[at.clone()]);
             let (mut plain, mut weighted) = (s.splat(0.0), s.splat(0.0));
             for (x, dy) in self.x.chunks_exact(channels).zip(self.dy.chunks_exact(channels)) {
-                let (x, dy) = (load_any(s, &x[at.clone()]), load_any(s, &dy[at.clone()]));
+                let (x, dy) = (s.load_any(&x[at.clone()]), s.load_any(&dy[at.clone()]));
                 let dz = self.activation.apply(s, [s.fma(x, scale, offset), dy]);
                 plain = s.add(plain, dz);
                 weighted = s.fma(dz, s.sub(x, shift), weighted);
             }
-            store_any(s, plain, &mut self.plain[at.clone()]);
-            store_any(s, weighted, &mut self.weighted[at]);
+            s.store_any(plain, &mut self.plain[at.clone()]);
+            s.store_any(weighted, &mut self.weighted[at]);
         }
     }
 }
@@ -353,11 +343,11 @@ impl<E: Element> Kernel for GradApply<'_, E> {
             for c in (0..channels).step_by(S::LANES) {
                 let at = c..channels.min(c + S::LANES);
                 let [scale, offset, slope, level] =
-                    [self.scale, self.offset, self.slope, self.level].map(|v| load_any(s, &v[at.clone()]));
-                let (x, dy) = (load_any(s, &x[at.clone()]), load_any(s, &dy[at.clone()]));
+                    [self.scale, self.offset, self.slope, self.level].map(|v| s.load_any(&v[at.clone()]));
+                let (x, dy) = (s.load_any(&x[at.clone()]), s.load_any(&dy[at.clone()]));
                 let dz = self.activation.apply(s, [s.fma(x, scale, offset), dy]);
                 let rest = s.fma(x, slope, level);
-                store_any(s, s.sub(s.mul(dz, scale), rest), &mut dx[at]);
+                s.store_any(s.sub(s.mul(dz, scale), rest), &mut dx[at]);
             }
         }
     }

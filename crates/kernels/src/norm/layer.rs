@@ -1,6 +1,5 @@
 //! Layer norm over rows: mean, then squared deviations, then the result, each over a row that lies in L1.
 
-use super::group::{load_any, store_any};
 use crate::element::Element;
 use crate::elementwise::Reduction;
 use crate::elementwise::map::for_pieces;
@@ -78,8 +77,8 @@ impl<E: Element> Kernel for Row<'_, E> {
         let factor = s.splat(rstd);
         let lines = self.gamma.chunks(S::LANES).zip(self.beta.chunks(S::LANES));
         for ((x, out), (gamma, beta)) in self.x.chunks(S::LANES).zip(self.out.chunks_mut(S::LANES)).zip(lines) {
-            let normal = s.mul(s.sub(load_any(s, x), center), factor);
-            store_any(s, s.fma(normal, load_any(s, gamma), load_any(s, beta)), out);
+            let normal = s.mul(s.sub(s.load_any(x), center), factor);
+            s.store_any(s.fma(normal, s.load_any(gamma), s.load_any(beta)), out);
         }
         [mean, rstd]
     }
@@ -151,24 +150,24 @@ impl<E: Element> Kernel for GradRow<'_, E> {
         let (mut plain, mut weighted) = (s.splat(0.0), s.splat(0.0));
         for c in (0..columns).step_by(S::LANES) {
             let at = c..columns.min(c + S::LANES);
-            let normal = s.mul(s.sub(load_any(s, &self.x[at.clone()]), mean), rstd);
-            let dy = load_any(s, &self.dy[at.clone()]);
-            let scaled = s.mul(dy, load_any(s, &self.gamma[at.clone()]));
+            let normal = s.mul(s.sub(s.load_any(&self.x[at.clone()]), mean), rstd);
+            let dy = s.load_any(&self.dy[at.clone()]);
+            let scaled = s.mul(dy, s.load_any(&self.gamma[at.clone()]));
             plain = s.add(plain, scaled);
             weighted = s.fma(scaled, normal, weighted);
             let gamma_sums = &mut self.gamma_sums[at.clone()];
-            store_any(s, s.fma(dy, normal, load_any(s, gamma_sums)), gamma_sums);
+            s.store_any(s.fma(dy, normal, s.load_any(gamma_sums)), gamma_sums);
             let beta_sums = &mut self.beta_sums[at];
-            store_any(s, s.add(dy, load_any(s, beta_sums)), beta_sums);
+            s.store_any(s.add(dy, s.load_any(beta_sums)), beta_sums);
         }
         let n = columns as f32;
         let (level, slope) = (s.splat(s.sum(plain) / n), s.splat(s.sum(weighted) / n));
         for c in (0..columns).step_by(S::LANES) {
             let at = c..columns.min(c + S::LANES);
-            let normal = s.mul(s.sub(load_any(s, &self.x[at.clone()]), mean), rstd);
-            let scaled = s.mul(load_any(s, &self.dy[at.clone()]), load_any(s, &self.gamma[at.clone()]));
+            let normal = s.mul(s.sub(s.load_any(&self.x[at.clone()]), mean), rstd);
+            let scaled = s.mul(s.load_any(&self.dy[at.clone()]), s.load_any(&self.gamma[at.clone()]));
             let rest = s.fma(normal, slope, level);
-            store_any(s, s.mul(s.sub(scaled, rest), rstd), &mut self.dx[at]);
+            s.store_any(s.mul(s.sub(scaled, rest), rstd), &mut self.dx[at]);
         }
     }
 }

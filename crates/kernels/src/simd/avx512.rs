@@ -57,6 +57,32 @@ fn first(n: usize) -> u16 {
     ((1u32 << n) - 1) as u16
 }
 
+/// Transposes 16 x 16 values of 32 bits.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(crate) fn transpose16(rows: [__m512i; 16]) -> [__m512i; 16] {
+    // Pairs of rows, then pairs of pairs inside 128-bit lanes, then the lanes themselves in two steps.
+    let pairs: [__m512i; 16] = std::array::from_fn(|i| {
+        let (a, b) = (rows[i & !1], rows[i | 1]);
+        if i % 2 == 0 { _mm512_unpacklo_epi32(a, b) } else { _mm512_unpackhi_epi32(a, b) }
+    });
+    let quads: [__m512i; 16] = std::array::from_fn(|i| {
+        let (group, which) = (i & !3, i & 3);
+        let (a, b) = (pairs[group + which / 2], pairs[group + which / 2 + 2]);
+        if which % 2 == 0 { _mm512_unpacklo_epi64(a, b) } else { _mm512_unpackhi_epi64(a, b) }
+    });
+    let halves: [__m512i; 16] = std::array::from_fn(|i| {
+        let (which, pair, upper) = (i & 3, i / 8, i / 4 % 2 == 1);
+        let (a, b) = (quads[pair * 8 + which], quads[pair * 8 + 4 + which]);
+        if upper { _mm512_shuffle_i32x4::<0xdd>(a, b) } else { _mm512_shuffle_i32x4::<0x88>(a, b) }
+    });
+    std::array::from_fn(|i| {
+        let (which, lane) = (i & 3, i / 4);
+        let (a, b) = (halves[lane % 2 * 4 + which], halves[8 + lane % 2 * 4 + which]);
+        if lane < 2 { _mm512_shuffle_i32x4::<0x88>(a, b) } else { _mm512_shuffle_i32x4::<0xdd>(a, b) }
+    })
+}
+
 impl Simd for Avx512 {
     const LANES: usize = N;
     type F = V;
@@ -173,6 +199,10 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn select(self, mask: __mmask16, yes: V, no: V) -> V {
         unsafe { _mm512_mask_blend_ps(mask, no, yes) }
+    }
+    #[inline(always)]
+    fn transpose(self, rows: &mut [V; 16]) {
+        *rows = unsafe { transpose16(rows.map(|row| _mm512_castps_si512(row))).map(|row| _mm512_castsi512_ps(row)) };
     }
     #[inline(always)]
     fn sum(self, v: V) -> f32 {

@@ -12,7 +12,7 @@ pub(crate) mod math;
 mod portable;
 
 #[cfg(target_arch = "x86_64")]
-pub(crate) use avx512::Avx512;
+pub(crate) use avx512::{Avx512, transpose16};
 
 use crate::element::{Element, ElementKind};
 use crate::isa::{Isa, isa};
@@ -67,6 +67,34 @@ pub(crate) trait Simd: Copy + 'static {
     fn equal(self, a: Self::F, b: Self::F) -> Self::M;
     /// `yes` where the mask is set, else `no`.
     fn select(self, mask: Self::M, yes: Self::F, no: Self::F) -> Self::F;
+
+    /// Transposes the square of the first `LANES` vectors.
+    #[inline(always)]
+    fn transpose(self, rows: &mut [Self::F; MAX_LANES]) {
+        let mut square = [0.0f32; MAX_LANES * MAX_LANES];
+        for (r, row) in rows.iter().enumerate().take(Self::LANES) {
+            let mut lanes = [0.0f32; MAX_LANES];
+            self.store(*row, &mut lanes[..Self::LANES]);
+            for (c, lane) in lanes.iter().enumerate().take(Self::LANES) {
+                square[c * MAX_LANES + r] = *lane;
+            }
+        }
+        for (row, square) in rows.iter_mut().zip(square.chunks_exact(MAX_LANES)).take(Self::LANES) {
+            *row = self.load(&square[..Self::LANES]);
+        }
+    }
+
+    /// Loads up to `LANES` values; missing ones are zeros.
+    #[inline(always)]
+    fn load_any<E: Element>(self, x: &[E]) -> Self::F {
+        if x.len() >= Self::LANES { self.load_of(x) } else { self.load_part(x, 0.0) }
+    }
+
+    /// Stores the first `out.len()` lanes, at most `LANES`.
+    #[inline(always)]
+    fn store_any<E: Element>(self, v: Self::F, out: &mut [E]) {
+        if out.len() >= Self::LANES { self.store_of(v, out) } else { self.store_part(v, out) }
+    }
 
     /// Sum of the lanes, pairwise in a fixed order.
     #[inline(always)]
