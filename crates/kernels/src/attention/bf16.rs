@@ -49,7 +49,7 @@ pub(super) fn rows_of<'a>(x: &'a [bf16], shape: &AttentionShape, head: usize) ->
 
 /// Panels per task: more where heads are wide, so that keys and values are read from far away less often.
 fn panels(head_dim: usize) -> usize {
-    if head_dim >= 192 { 4 } else { 2 }
+    if head_dim >= 192 { 8 } else { 2 }
 }
 
 /// The whole attention; `lse` may be empty.
@@ -73,7 +73,7 @@ pub(super) unsafe fn forward<const AMX: bool>(
         unsafe {
             pack_rows(rows_of(input.k, shape, head), padded.deep, shared_keys.range(head * key_len, key_len));
             let values = shared_values.range(head * value_len, value_len);
-            pack_transposed(rows_of(input.v, shape, head), [padded.wide, padded.keys], values);
+            pack_transposed(rows_of(input.v, shape, head), [padded.wide, padded.keys, KEYS], values);
         }
     });
     let queries = PANEL * panels(shape.head_dim);
@@ -167,7 +167,8 @@ impl Task<'_> {
                     hide_future(scores, PANEL, len, first + p * PANEL + n - shape.q_len, start);
                 }
                 soften(s, &scores[..len * PANEL], factor, state, &mut probabilities[..steps * STEP * PANEL]);
-                let a = Operand { at: self.values[start..].as_ptr().cast(), stride: 2 * padded.keys };
+                let stride = 2 * KEYS.min(padded.keys - start);
+                let a = Operand { at: self.values[start * wide..].as_ptr().cast(), stride };
                 let b = Operand { at: probabilities.as_ptr().cast(), stride: 4 * PANEL };
                 let c = Operand { at: state.result.as_mut_ptr().cast(), stride: 4 * PANEL };
                 // SAFETY: values hold `wide` rows of whole steps, probabilities `steps` of them, result `wide` rows.

@@ -106,7 +106,7 @@ impl Head<'_> {
         };
         pack_rows(rows_of(input.k, shape, head), deep, keys);
         pack_rows(rows_of(input.v, shape, head), deep, values);
-        pack_transposed(rows_of(input.k, shape, head), [wide, n], keys_across);
+        pack_transposed(rows_of(input.k, shape, head), [wide, n, KEYS], keys_across);
         let premultiply = input.key_bias.is_some();
         let factor = if premultiply { 1.0 } else { shape.scale * LOG2_E };
         for first in (0..shape.q_len).step_by(chunk) {
@@ -152,7 +152,7 @@ impl Head<'_> {
                     let rows = [&mut p_rows[p * PANEL..], &mut ds_rows[p * PANEL..]];
                     let (scores, slopes) = (&scores[..steps * STEP * PANEL], &slopes[..steps * STEP * PANEL]);
                     slope_block(s, scores, slopes, &lines, rows, chunk, ds_pairs);
-                    let a = Operand { at: keys_across[start..].as_ptr().cast(), stride: 2 * n };
+                    let a = Operand { at: keys_across[start * wide..].as_ptr().cast(), stride: 2 * STEP * steps };
                     let b = Operand { at: ds_pairs.as_ptr().cast(), stride: 4 * PANEL };
                     let result = &mut queries.result[p * wide * PANEL..];
                     let c = Operand { at: result.as_mut_ptr().cast(), stride: 4 * PANEL };

@@ -55,17 +55,22 @@ pub(super) fn pack_rows(source: Source<'_>, wide: usize, out: &mut [bf16]) {
     }
 }
 
-/// The transpose: `tall` rows (a multiple of 16) of `long` values (a multiple of 32).
+/// The transpose in blocks of `block` rows (a multiple of 32): `[tall][block]`, the last block narrower; `tall` is a
+/// multiple of 16, `long` (all rows, filled up with zeros) one of 32. Narrow blocks keep the rows of a tile in different
+/// sets of the cache.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-pub(super) fn pack_transposed(source: Source<'_>, [tall, long]: [usize; 2], out: &mut [bf16]) {
-    for column in (0..tall).step_by(16) {
-        for row in (0..long).step_by(32) {
-            let mut pairs = [_mm512_setzero_si512(); 16];
-            for (i, pairs) in pairs.iter_mut().enumerate() {
-                *pairs = source.load_pairs(row + 2 * i, column);
-            }
-            for (i, v) in transpose16(pairs).into_iter().enumerate() {
-                store32(&mut out[(column + i) * long + row..], v);
+pub(super) fn pack_transposed(source: Source<'_>, [tall, long, block]: [usize; 3], out: &mut [bf16]) {
+    for (i, out) in out[..tall * long].chunks_mut(tall * block).enumerate() {
+        let width = out.len() / tall;
+        for column in (0..tall).step_by(16) {
+            for row in (0..width).step_by(32) {
+                let mut pairs = [_mm512_setzero_si512(); 16];
+                for (j, pairs) in pairs.iter_mut().enumerate() {
+                    *pairs = source.load_pairs(i * block + row + 2 * j, column);
+                }
+                for (j, v) in transpose16(pairs).into_iter().enumerate() {
+                    store32(&mut out[(column + j) * width + row..], v);
+                }
             }
         }
     }

@@ -5,7 +5,6 @@
 
 use std::arch::asm;
 use std::arch::x86_64::*;
-use std::array::from_fn;
 
 /// Rows and columns of a tile.
 pub(super) const TILE: usize = 16;
@@ -192,17 +191,22 @@ unsafe fn dots<const N: usize>(
             let mut sums = [[_mm512_setzero_ps(); N]; M];
             if accumulate {
                 for (m, sums) in sums.iter_mut().enumerate() {
-                    *sums = from_fn(|n| _mm512_loadu_ps(c_at.add(m * c.stride + n * 64).cast()));
+                    for (n, sum) in sums.iter_mut().enumerate() {
+                        *sum = _mm512_loadu_ps(c_at.add(m * c.stride + n * 64).cast());
+                    }
                 }
             }
             for pair in 0..steps * TILE {
-                let b: [__m512bh; N] =
-                    from_fn(|n| as_pairs(_mm512_loadu_si512(b.at.add(pair * b.stride + n * 64).cast())));
+                // A loop: a closure would not be inlined through `from_fn`, which lacks the instruction set.
+                let mut right = [_mm512_setzero_si512(); N];
+                for (n, right) in right.iter_mut().enumerate() {
+                    *right = _mm512_loadu_si512(b.at.add(pair * b.stride + n * 64).cast());
+                }
                 for (m, sums) in sums.iter_mut().enumerate() {
                     let a =
                         as_pairs(_mm512_set1_epi32(a_at.add(m * a.stride + pair * 4).cast::<i32>().read_unaligned()));
-                    for (sum, b) in sums.iter_mut().zip(b) {
-                        *sum = _mm512_dpbf16_ps(*sum, a, b);
+                    for (sum, right) in sums.iter_mut().zip(right) {
+                        *sum = _mm512_dpbf16_ps(*sum, a, as_pairs(right));
                     }
                 }
             }

@@ -61,26 +61,30 @@ fn first(n: usize) -> u16 {
 #[inline]
 #[target_feature(enable = "avx512f")]
 pub(crate) fn transpose16(rows: [__m512i; 16]) -> [__m512i; 16] {
-    // Pairs of rows, then pairs of pairs inside 128-bit lanes, then the lanes themselves in two steps.
-    let pairs: [__m512i; 16] = std::array::from_fn(|i| {
-        let (a, b) = (rows[i & !1], rows[i | 1]);
-        if i % 2 == 0 { _mm512_unpacklo_epi32(a, b) } else { _mm512_unpackhi_epi32(a, b) }
-    });
-    let quads: [__m512i; 16] = std::array::from_fn(|i| {
-        let (group, which) = (i & !3, i & 3);
-        let (a, b) = (pairs[group + which / 2], pairs[group + which / 2 + 2]);
-        if which % 2 == 0 { _mm512_unpacklo_epi64(a, b) } else { _mm512_unpackhi_epi64(a, b) }
-    });
-    let halves: [__m512i; 16] = std::array::from_fn(|i| {
-        let (which, pair, upper) = (i & 3, i / 8, i / 4 % 2 == 1);
-        let (a, b) = (quads[pair * 8 + which], quads[pair * 8 + 4 + which]);
-        if upper { _mm512_shuffle_i32x4::<0xdd>(a, b) } else { _mm512_shuffle_i32x4::<0x88>(a, b) }
-    });
-    std::array::from_fn(|i| {
-        let (which, lane) = (i & 3, i / 4);
-        let (a, b) = (halves[lane % 2 * 4 + which], halves[8 + lane % 2 * 4 + which]);
-        if lane < 2 { _mm512_shuffle_i32x4::<0x88>(a, b) } else { _mm512_shuffle_i32x4::<0xdd>(a, b) }
-    })
+    // Pairs of rows, then pairs of pairs inside 128-bit lanes, then the lanes themselves in two steps. Loops, since a
+    // closure would not be inlined through `from_fn`, which lacks the instruction set.
+    let (mut a, mut b) = (rows, rows);
+    for i in 0..8 {
+        b[2 * i] = _mm512_unpacklo_epi32(a[2 * i], a[2 * i + 1]);
+        b[2 * i + 1] = _mm512_unpackhi_epi32(a[2 * i], a[2 * i + 1]);
+    }
+    for i in 0..4 {
+        for j in 0..2 {
+            a[4 * i + 2 * j] = _mm512_unpacklo_epi64(b[4 * i + j], b[4 * i + j + 2]);
+            a[4 * i + 2 * j + 1] = _mm512_unpackhi_epi64(b[4 * i + j], b[4 * i + j + 2]);
+        }
+    }
+    for i in 0..2 {
+        for j in 0..4 {
+            b[8 * i + j] = _mm512_shuffle_i32x4::<0x88>(a[8 * i + j], a[8 * i + 4 + j]);
+            b[8 * i + 4 + j] = _mm512_shuffle_i32x4::<0xdd>(a[8 * i + j], a[8 * i + 4 + j]);
+        }
+    }
+    for i in 0..8 {
+        a[i] = _mm512_shuffle_i32x4::<0x88>(b[i], b[8 + i]);
+        a[8 + i] = _mm512_shuffle_i32x4::<0xdd>(b[i], b[8 + i]);
+    }
+    a
 }
 
 impl Simd for Avx512 {
@@ -202,7 +206,9 @@ impl Simd for Avx512 {
     }
     #[inline(always)]
     fn transpose(self, rows: &mut [V; 16]) {
-        *rows = unsafe { transpose16(rows.map(|row| _mm512_castps_si512(row))).map(|row| _mm512_castsi512_ps(row)) };
+        // Both are arrays of plain bits of one size.
+        let bits: [__m512i; 16] = unsafe { std::mem::transmute(*rows) };
+        *rows = unsafe { std::mem::transmute::<[__m512i; 16], [V; 16]>(transpose16(bits)) };
     }
     #[inline(always)]
     fn sum(self, v: V) -> f32 {
