@@ -6,9 +6,11 @@
 
 use super::Conv2dShape;
 use crate::element::Element;
+use crate::gemm::packed::PANEL;
 use crate::gemm::reduce::{Chunk, Pixels, pixels_per_chunk};
 use crate::gemm::transpose::transpose;
 use crate::pool::PooledBuf;
+use crate::threads::parallel_for_chunks;
 
 /// A convolution's group.
 pub(super) struct Group<'a, E> {
@@ -48,6 +50,59 @@ impl<'a, E: Element> Group<'a, E> {
         let mut chunks = cut(whole, lines);
         chunks.extend(cut(rest, height % lines));
         Group { x, dy, shape, index, chunks }
+    }
+
+    /// Lays `rows` channels from `channel` on out for kernel column `kx`, into rows that begin at `to`.
+    fn lay_out(&self, part: &Part, kx: usize, channel: usize, rows: usize, to: &mut [E], stride: usize) {
+        let shape = self.shape;
+        let (width, out_width) = (shape.width, shape.out_width());
+        let region_lines = self.region_lines(part.lines);
+        // Output columns whose input column, x·step + shift - left, lies inside the map.
+        let (step, shift, left) = (shape.stride[1], kx * shape.dilation[1], shape.padding[2]);
+        let begin = left.saturating_sub(shift).div_ceil(step).min(out_width);
+        let end = (width + left).saturating_sub(shift).div_ceil(step).clamp(begin, out_width);
+        let channel = self.index * (shape.c_in / shape.groups) + channel;
+        for (segment, &(picture, first)) in part.segments.iter().enumerate() {
+            let mut r = 0;
+            while r < region_lines {
+                let at = (segment * region_lines + r) * out_width;
+                let Some(y) = self.source_line(part.lines, first, r) else {
+                    to.chunks_mut(stride).take(rows).for_each(|row| row[at..at + out_width].fill(E::ZERO));
+                    r += 1;
+                    continue;
+                };
+                // Lines that follow each other in the map as they do here are laid out as one, across their ends; what
+                // comes from a neighbouring line that way is overwritten.
+                let joined = step == 1 && out_width == width && shape.stride[0] == 1;
+                let lines = if joined { (region_lines - r).min(shape.height - y) } else { 1 };
+                let line = (picture * shape.height + y) * width;
+                let from = (line + shift).checked_sub(left).map(|pixel| pixel * shape.c_in + channel);
+                let len = lines * out_width;
+                let reach = (len - 1) * step * shape.c_in + rows;
+                match from.filter(|from| from + reach <= self.x.len()) {
+                    Some(from) => transpose(&self.x[from..], shape.c_in * step, len, rows, &mut to[at..], stride),
+                    // At the very first and last pixels there is no neighbour to read.
+                    None => {
+                        for l in 0..lines {
+                            if begin < end {
+                                let from = (line + l * width + begin * step + shift - left) * shape.c_in + channel;
+                                let to = &mut to[at + l * out_width + begin..];
+                                transpose(&self.x[from..], shape.c_in * step, end - begin, rows, to, stride);
+                            }
+                        }
+                    }
+                }
+                if begin > 0 || end < out_width {
+                    for row in to.chunks_mut(stride).take(rows) {
+                        for line in row[at..at + len].chunks_exact_mut(out_width) {
+                            line[..begin].fill(E::ZERO);
+                            line[end..].fill(E::ZERO);
+                        }
+                    }
+                }
+                r += lines;
+            }
+        }
     }
 
     /// Lines of the transposed map that a segment of `lines` output lines needs.
@@ -101,10 +156,8 @@ impl<E: Element> Pixels<E> for Group<'_, E> {
     fn transpose(&self, index: usize, first: usize, count: usize, to: &mut [E], stride: usize) {
         let shape = self.shape;
         let part = &self.chunks[index];
-        let (width, out_width) = (shape.width, shape.out_width());
         let channels = shape.c_in / shape.groups;
-        let region_lines = self.region_lines(part.lines);
-        let used = part.segments.len() * region_lines * out_width;
+        let used = part.segments.len() * self.region_lines(part.lines) * shape.out_width();
         for row in to.chunks_exact_mut(stride) {
             row[used..].fill(E::ZERO);
         }
@@ -113,28 +166,7 @@ impl<E: Element> Pixels<E> for Group<'_, E> {
         while row < first + count {
             let (kx, channel) = (row / channels, row % channels);
             let rows = (channels - channel).min(first + count - row);
-            let to = &mut to[(row - first) * stride..];
-            // Output columns whose input column, x·stride + shift - padding, lies inside the map.
-            let (step, shift, left) = (shape.stride[1], kx * shape.dilation[1], shape.padding[2]);
-            let begin = left.saturating_sub(shift).div_ceil(step).min(out_width);
-            let end = (width + left).saturating_sub(shift).div_ceil(step).clamp(begin, out_width);
-            for (segment, &(picture, line)) in part.segments.iter().enumerate() {
-                for r in 0..region_lines {
-                    let at = (segment * region_lines + r) * out_width;
-                    let source = self.source_line(part.lines, line, r);
-                    let (begin, end) = if source.is_some() { (begin, end) } else { (0, 0) };
-                    for out in to.chunks_mut(stride).take(rows) {
-                        out[at..at + begin].fill(E::ZERO);
-                        out[at + end..at + out_width].fill(E::ZERO);
-                    }
-                    if let Some(y) = source.filter(|_| begin < end) {
-                        let x = begin * step + shift - left;
-                        let from = ((picture * shape.height + y) * width + x) * shape.c_in;
-                        let from = &self.x[from + self.index * channels + channel..];
-                        transpose(from, shape.c_in * step, end - begin, rows, &mut to[at + begin..], stride);
-                    }
-                }
-            }
+            self.lay_out(part, kx, channel, rows, &mut to[(row - first) * stride..], stride);
             row += rows;
         }
     }
@@ -150,19 +182,32 @@ pub(super) fn grad_weight<E: Element>(x: &[E], dy: &[E], shape: &Conv2dShape, dw
     if dw.is_empty() {
         return;
     }
-    let mut sums = PooledBuf::<f32>::dirty(shape.kernel[0] * shape.kernel[1] * c_in * c_out);
+    const BAND: usize = 16;
     for index in 0..shape.groups {
-        // First as [kernel row][kernel column, channel][c_out], the order of the sums, then turned.
-        crate::gemm::reduce::reduce(&Group::new(x, dy, shape, index), |ky, row, column, values| {
-            let at = (ky * shape.kernel[1] * c_in + row) * c_out + column;
-            sums[at..at + values.len()].copy_from_slice(values);
-        });
+        let sums = crate::gemm::reduce::reduce(&Group::new(x, dy, shape, index));
         let dw = &mut dw[index * c_out * c_in * taps..(index + 1) * c_out * c_in * taps];
-        crate::threads::parallel_for_chunks(dw, c_in * taps, &|o, dw| {
-            for (i, dw) in dw.chunks_exact_mut(taps).enumerate() {
-                for (tap, dw) in dw.iter_mut().enumerate() {
-                    let sum = sums[(tap * c_in + i) * c_out + o];
-                    *dw = if accumulate { *dw + sum } else { sum };
+        // A panel of output channels at a time, some input channels of it at a time: first as [channel, tap][c_out], the
+        // order of the sums, then turned.
+        parallel_for_chunks(dw, PANEL * c_in * taps, &|panel, dw| {
+            let outputs = dw.len() / (c_in * taps);
+            let mut rows = PooledBuf::<f32>::dirty(BAND * taps * PANEL);
+            let mut turned = PooledBuf::<f32>::dirty(BAND * taps * PANEL);
+            for first in (0..c_in).step_by(BAND) {
+                let channels = BAND.min(c_in - first);
+                let len = channels * taps;
+                for (at, row) in rows.chunks_exact_mut(PANEL).take(len).enumerate() {
+                    let (channel, tap) = (first + at / taps, at % taps);
+                    let (ky, kx) = (tap / shape.kernel[1], tap % shape.kernel[1]);
+                    row.copy_from_slice(sums.lanes(ky, kx * c_in + channel, panel));
+                }
+                transpose(&rows, PANEL, len, PANEL, &mut turned, len);
+                for (dw, turned) in dw.chunks_exact_mut(c_in * taps).zip(turned.chunks_exact(len)).take(outputs) {
+                    let dw = &mut dw[first * taps..first * taps + len];
+                    if accumulate {
+                        dw.iter_mut().zip(turned).for_each(|(dw, sum)| *dw += sum);
+                    } else {
+                        dw.copy_from_slice(turned);
+                    }
                 }
             }
         });

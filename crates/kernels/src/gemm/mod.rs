@@ -21,7 +21,7 @@ pub use packed::{PackedB, Precision};
 
 use crate::element::Element;
 use crate::pool::PooledBuf;
-use crate::threads::{Shared, parallel_for};
+use crate::threads::{Shared, parallel_for, parallel_for_chunks};
 use engine::{Product, Tiles};
 use finish::Finish;
 use micro::Tap;
@@ -76,9 +76,16 @@ pub fn gemm_at_b<E: Element>(a: &[E], dy: &[E], m: usize, k: usize, n: usize, ou
     check_rows("dy", dy.len(), m, n, n);
     check_rows("out", out.len(), k, n, n);
     let rows = reduce::Rows { a, dy, m, k, n, per_chunk: reduce::pixels_per_chunk::<E>(k, n) };
-    reduce::reduce(&rows, |_, row, column, sums| {
-        for (out, sum) in out[row * n + column..].iter_mut().zip(sums) {
-            *out = if accumulate { *out + sum } else { *sum };
+    let sums = reduce::reduce(&rows);
+    // Rows per task: enough to make a task worth its start.
+    let band = 16_384usize.div_ceil(n.max(1)) * n;
+    parallel_for_chunks(&mut out[..k * n], band, &|task, out| {
+        for (row, out) in out.chunks_exact_mut(n).enumerate() {
+            for (panel, out) in out.chunks_mut(packed::PANEL).enumerate() {
+                for (out, sum) in out.iter_mut().zip(sums.lanes(0, task * (band / n) + row, panel)) {
+                    *out = if accumulate { *out + sum } else { *sum };
+                }
+            }
         }
     });
 }

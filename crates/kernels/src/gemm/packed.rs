@@ -280,6 +280,12 @@ impl<S: Element> Source<'_, S> {
     }
 
     fn fill_bf16(&self, panel: usize, out: &mut [u32]) {
+        if let Some(src) = S::as_bf16(self.src)
+            && self.strides[1] == 1
+            && (panel + 1) * PANEL <= self.n
+        {
+            return self.interleave(src, panel, out);
+        }
         let bits = |value: S| u32::from(bf16::to_bits(Element::from_f32(value.to_f32())));
         let mut pairs = out.as_chunks_mut::<PANEL>().0.iter_mut();
         for block in 0..self.k.div_ceil(BLOCK) {
@@ -289,6 +295,34 @@ impl<S: Element> Source<'_, S> {
                     let (even, odd) = (self.lanes(tap, row, panel), self.lanes(tap, row + 1, panel));
                     if let Some(out) = pairs.next() {
                         *out = std::array::from_fn(|lane| bits(even[lane]) | (bits(odd[lane]) << 16));
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl<S: Element> Source<'_, S> {
+    /// [`Source::fill_bf16`] for a whole panel of bf16 values that lie side by side.
+    fn interleave(&self, src: &[bf16], panel: usize, out: &mut [u32]) {
+        let mut pairs = out.as_chunks_mut::<PANEL>().0.iter_mut();
+        for block in 0..self.k.div_ceil(BLOCK) {
+            for start in self.starts {
+                for pair in 0..BLOCK / 2 {
+                    let row = block * BLOCK + pair * 2;
+                    let at = start + row * self.strides[0] + panel * PANEL;
+                    let Some(out) = pairs.next() else { return };
+                    if row + 1 < self.k {
+                        let (even, odd) = (&src[at..at + PANEL], &src[at + self.strides[0]..][..PANEL]);
+                        for ((out, even), odd) in out.iter_mut().zip(even).zip(odd) {
+                            *out = u32::from(even.to_bits()) | u32::from(odd.to_bits()) << 16;
+                        }
+                    } else if row < self.k {
+                        for (out, even) in out.iter_mut().zip(&src[at..at + PANEL]) {
+                            *out = u32::from(even.to_bits());
+                        }
+                    } else {
+                        out.fill(0);
                     }
                 }
             }

@@ -67,18 +67,36 @@ pub(crate) fn pixels_per_chunk<E: Element>(rows: usize, columns: usize) -> usize
     (CACHED / ((rows + columns).max(1) * size_of::<E>())).clamp(256, 8192) / BLOCK * BLOCK
 }
 
-/// The sums of all chunks; hands each to `visit(tap, row, first column, sums)` in runs of columns.
-pub(crate) fn reduce<E: Element>(pixels: &impl Pixels<E>, mut visit: impl FnMut(usize, usize, usize, &[f32])) {
+/// The finished sums.
+pub(crate) struct Sums {
+    blocks: PooledBuf<f32>,
+    /// Blocks of a tap, of a group.
+    per_tap: usize,
+    per_group: usize,
+    /// For each panel of columns: its group and its place in it.
+    panels: Vec<(usize, usize)>,
+}
+
+impl Sums {
+    /// The sums of `tap` and transposed row `row` in panel `panel` of the columns (beyond the last column: anything).
+    #[inline(always)]
+    pub fn lanes(&self, tap: usize, row: usize, panel: usize) -> &[f32] {
+        let (group, place) = self.panels[panel];
+        let block = tap * self.per_tap + group * self.per_group + row / (2 * TILE);
+        let start = block * SUMS + row % (2 * TILE) * LDC + place * PANEL;
+        &self.blocks[start..start + PANEL]
+    }
+}
+
+/// The sums of all chunks.
+pub(crate) fn reduce<E: Element>(pixels: &impl Pixels<E>) -> Sums {
     let micro = Micro::of(isa(), Precision::of::<E>());
     let (rows, columns) = (pixels.rows(), pixels.columns());
     let groups = groups(columns.div_ceil(PANEL), micro.panels);
     let pairs = rows.div_ceil(2 * TILE);
     let blocks = pixels.taps() * groups.len() * pairs;
     let (chunks, len) = (pixels.chunks(), blocks * SUMS);
-    if blocks == 0 {
-        return;
-    }
-    let parts = (PARTS / (len * 4)).clamp(1, 8).min(chunks.max(1));
+    let parts = (PARTS / (len * 4).max(1)).clamp(1, 8).min(chunks.max(1));
     let mut sums = PooledBuf::<f32>::dirty(parts * len);
     let shared = Shared::new(&mut sums);
     parallel_for(parts, &|part| {
@@ -98,21 +116,16 @@ pub(crate) fn reduce<E: Element>(pixels: &impl Pixels<E>, mut visit: impl FnMut(
         parallel_for(blocks, &|block| {
             // SAFETY: each task has its own block.
             let first = unsafe { first.range(block * SUMS, SUMS) };
-            for other in others.chunks_exact(len) {
+            for other in others.chunks_exact(len.max(1)) {
                 for (sum, other) in first.iter_mut().zip(&other[block * SUMS..]) {
                     *sum += other;
                 }
             }
         });
     }
-    for (index, block) in sums[..len].chunks_exact(SUMS).enumerate() {
-        let (tap, group, pair) = (index / pairs / groups.len(), index / pairs % groups.len(), index % pairs);
-        let (column, width) = (groups[group].0 * PANEL, groups[group].1 * PANEL);
-        let width = width.min(columns - column);
-        for r in 0..(2 * TILE).min(rows - pair * 2 * TILE) {
-            visit(tap, pair * 2 * TILE + r, column, &block[r * LDC..r * LDC + width]);
-        }
-    }
+    let places =
+        groups.iter().enumerate().flat_map(|(group, &(_, panels))| (0..panels).map(move |place| (group, place)));
+    Sums { panels: places.collect(), per_tap: groups.len() * pairs, per_group: pairs, blocks: sums }
 }
 
 /// Adds one chunk to the blocks of sums `[tap][group][pair]`.

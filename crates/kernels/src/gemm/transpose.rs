@@ -1,6 +1,9 @@
 //! Transposing strips of activations, 16x16 (bf16) or 8x8 (f32) at a time in AVX2 registers.
 
-use crate::element::{Element, ElementKind};
+use crate::element::Element;
+#[cfg(target_arch = "x86_64")]
+use crate::element::ElementKind;
+#[cfg(target_arch = "x86_64")]
 use crate::isa::{Isa, isa};
 
 /// `to[c · to_stride + r] = from[r · from_stride + c]` for `rows` by `columns` elements.
@@ -22,45 +25,40 @@ pub(crate) fn transpose<E: Element>(
     assert!(to.len() >= (columns - 1) * to_stride + rows && to_stride >= rows, "transpose: target too short");
     #[cfg(target_arch = "x86_64")]
     if isa() >= Isa::Avx2 {
-        // SAFETY: AVX2 is available; the blocks lie inside the lengths checked above.
+        // SAFETY: AVX2 is available; every block lies inside the lengths checked above.
         unsafe {
             match E::KIND {
-                ElementKind::F32 => {
+                ElementKind::F32 if rows >= 8 && columns >= 8 => {
                     let (from, to) = (from.as_ptr().cast(), to.as_mut_ptr().cast());
-                    x86::blocks_f32(from, from_stride, rows / 8, columns / 8, to, to_stride);
-                    return edges::<f32>(from, from_stride, [rows, columns], 8, to, to_stride);
+                    return blocks(rows, columns, 8, |r, c| x86::block_f32(from, from_stride, to, to_stride, r, c));
                 }
-                ElementKind::Bf16 => {
+                ElementKind::Bf16 if rows >= 16 && columns >= 16 => {
                     let (from, to) = (from.as_ptr().cast(), to.as_mut_ptr().cast());
-                    x86::blocks_u16(from, from_stride, rows / 16, columns / 16, to, to_stride);
-                    return edges::<u16>(from, from_stride, [rows, columns], 16, to, to_stride);
+                    return blocks(rows, columns, 16, |r, c| x86::block_u16(from, from_stride, to, to_stride, r, c));
                 }
+                _ => {}
             }
         }
     }
-    // SAFETY: the lengths were checked above.
-    unsafe { edges(from.as_ptr(), from_stride, [rows, columns], usize::MAX, to.as_mut_ptr(), to_stride) }
+    for (r, from) in from.chunks(from_stride).take(rows).enumerate() {
+        for (c, &value) in from[..columns].iter().enumerate() {
+            to[c * to_stride + r] = value;
+        }
+    }
 }
 
-/// What whole blocks of `side` leave: the last columns, and the last rows of the others.
-///
-/// # Safety
-/// As [`transpose`] checks.
-unsafe fn edges<T: Copy>(
-    from: *const T,
-    from_stride: usize,
-    [rows, columns]: [usize; 2],
-    side: usize,
-    to: *mut T,
-    to_stride: usize,
-) {
-    let (whole_rows, whole_columns) = (rows / side * side, columns / side * side);
-    for r in 0..rows {
-        let first = if r < whole_rows { whole_columns } else { 0 };
-        for c in first..columns {
-            // SAFETY: inside both, by the caller's promise.
-            unsafe { *to.add(c * to_stride + r) = *from.add(r * from_stride + c) };
+/// Covers `rows` by `columns` with blocks of `side`; the last of a row or column overlaps its neighbour if need be.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn blocks(rows: usize, columns: usize, side: usize, block: impl Fn(usize, usize)) {
+    let mut r = 0;
+    while r < rows {
+        let mut c = 0;
+        while c < columns {
+            block(r.min(rows - side), c.min(columns - side));
+            c += side;
         }
+        r += side;
     }
 }
 
@@ -69,80 +67,80 @@ mod x86 {
     use std::arch::x86_64::*;
     use std::array::from_fn;
 
+    /// The block at row `r`, column `c`.
+    ///
     /// # Safety
-    /// AVX2 must be available and all blocks inside both arrays.
+    /// AVX2 must be available and the block inside both arrays.
     #[target_feature(enable = "avx2")]
-    pub unsafe fn blocks_f32(
+    pub unsafe fn block_f32(
         from: *const f32,
         from_stride: usize,
-        row_blocks: usize,
-        column_blocks: usize,
         to: *mut f32,
         to_stride: usize,
+        row: usize,
+        column: usize,
     ) {
-        for (rb, cb) in (0..row_blocks).flat_map(|rb| (0..column_blocks).map(move |cb| (rb, cb))) {
-            // SAFETY: the caller's promise.
-            unsafe {
-                let at = from.add(rb * 8 * from_stride + cb * 8);
-                let x: [__m256; 8] = from_fn(|r| _mm256_loadu_ps(at.add(r * from_stride)));
-                // Pairs of rows interleaved, then fours, then the halves exchanged.
-                let two: [__m256; 8] = from_fn(|i| {
-                    let (a, b) = (x[i / 2 * 2], x[i / 2 * 2 + 1]);
-                    if i % 2 == 0 { _mm256_unpacklo_ps(a, b) } else { _mm256_unpackhi_ps(a, b) }
-                });
-                let four: [__m256d; 8] = from_fn(|i| {
-                    let (a, b) = (two[i / 4 * 4 + i % 4 / 2], two[i / 4 * 4 + i % 4 / 2 + 2]);
-                    let (a, b) = (_mm256_castps_pd(a), _mm256_castps_pd(b));
-                    if i % 2 == 0 { _mm256_unpacklo_pd(a, b) } else { _mm256_unpackhi_pd(a, b) }
-                });
-                for c in 0..4 {
-                    let (a, b) = (_mm256_castpd_ps(four[c]), _mm256_castpd_ps(four[c + 4]));
-                    let out = to.add((cb * 8 + c) * to_stride + rb * 8);
-                    _mm256_storeu_ps(out, _mm256_permute2f128_ps::<0x20>(a, b));
-                    _mm256_storeu_ps(out.add(4 * to_stride), _mm256_permute2f128_ps::<0x31>(a, b));
-                }
+        // SAFETY: the caller's promise.
+        unsafe {
+            let at = from.add(row * from_stride + column);
+            let x: [__m256; 8] = from_fn(|r| _mm256_loadu_ps(at.add(r * from_stride)));
+            // Pairs of rows interleaved, then fours, then the halves exchanged.
+            let two: [__m256; 8] = from_fn(|i| {
+                let (a, b) = (x[i / 2 * 2], x[i / 2 * 2 + 1]);
+                if i % 2 == 0 { _mm256_unpacklo_ps(a, b) } else { _mm256_unpackhi_ps(a, b) }
+            });
+            let four: [__m256d; 8] = from_fn(|i| {
+                let (a, b) = (two[i / 4 * 4 + i % 4 / 2], two[i / 4 * 4 + i % 4 / 2 + 2]);
+                let (a, b) = (_mm256_castps_pd(a), _mm256_castps_pd(b));
+                if i % 2 == 0 { _mm256_unpacklo_pd(a, b) } else { _mm256_unpackhi_pd(a, b) }
+            });
+            for c in 0..4 {
+                let (a, b) = (_mm256_castpd_ps(four[c]), _mm256_castpd_ps(four[c + 4]));
+                let out = to.add((column + c) * to_stride + row);
+                _mm256_storeu_ps(out, _mm256_permute2f128_ps::<0x20>(a, b));
+                _mm256_storeu_ps(out.add(4 * to_stride), _mm256_permute2f128_ps::<0x31>(a, b));
             }
         }
     }
 
+    /// The block at row `r`, column `c`.
+    ///
     /// # Safety
-    /// AVX2 must be available and all blocks inside both arrays.
+    /// AVX2 must be available and the block inside both arrays.
     #[target_feature(enable = "avx2")]
-    pub unsafe fn blocks_u16(
+    pub unsafe fn block_u16(
         from: *const u16,
         from_stride: usize,
-        row_blocks: usize,
-        column_blocks: usize,
         to: *mut u16,
         to_stride: usize,
+        row: usize,
+        column: usize,
     ) {
-        for (rb, cb) in (0..row_blocks).flat_map(|rb| (0..column_blocks).map(move |cb| (rb, cb))) {
-            // SAFETY: the caller's promise.
-            unsafe {
-                let at = from.add(rb * 16 * from_stride + cb * 16);
-                let x: [__m256i; 16] = from_fn(|r| _mm256_loadu_si256(at.add(r * from_stride).cast()));
-                // In each 128-bit half: pairs of rows interleaved, then fours, then eights; then the halves exchanged.
-                // After a stage of 2ˢ rows, register g·2ˢ + j holds the j-th part of the columns of row group g.
-                let two: [__m256i; 16] = from_fn(|i| {
-                    let (a, b) = (x[i / 2 * 2], x[i / 2 * 2 + 1]);
-                    if i % 2 == 0 { _mm256_unpacklo_epi16(a, b) } else { _mm256_unpackhi_epi16(a, b) }
-                });
-                let four: [__m256i; 16] = from_fn(|i| {
-                    let first = i / 4 * 4 + i % 4 / 2;
-                    let (a, b) = (two[first], two[first + 2]);
-                    if i % 2 == 0 { _mm256_unpacklo_epi32(a, b) } else { _mm256_unpackhi_epi32(a, b) }
-                });
-                let eight: [__m256i; 16] = from_fn(|i| {
-                    let first = i / 8 * 8 + i % 8 / 2;
-                    let (a, b) = (four[first], four[first + 4]);
-                    if i % 2 == 0 { _mm256_unpacklo_epi64(a, b) } else { _mm256_unpackhi_epi64(a, b) }
-                });
-                for c in 0..8 {
-                    let (a, b) = (eight[c], eight[c + 8]);
-                    let out = to.add((cb * 16 + c) * to_stride + rb * 16);
-                    _mm256_storeu_si256(out.cast(), _mm256_permute2x128_si256::<0x20>(a, b));
-                    _mm256_storeu_si256(out.add(8 * to_stride).cast(), _mm256_permute2x128_si256::<0x31>(a, b));
-                }
+        // SAFETY: the caller's promise.
+        unsafe {
+            let at = from.add(row * from_stride + column);
+            let x: [__m256i; 16] = from_fn(|r| _mm256_loadu_si256(at.add(r * from_stride).cast()));
+            // In each 128-bit half: pairs of rows interleaved, then fours, then eights; then the halves exchanged.
+            // After a stage of 2ˢ rows, register g·2ˢ + j holds the j-th part of the columns of row group g.
+            let two: [__m256i; 16] = from_fn(|i| {
+                let (a, b) = (x[i / 2 * 2], x[i / 2 * 2 + 1]);
+                if i % 2 == 0 { _mm256_unpacklo_epi16(a, b) } else { _mm256_unpackhi_epi16(a, b) }
+            });
+            let four: [__m256i; 16] = from_fn(|i| {
+                let first = i / 4 * 4 + i % 4 / 2;
+                let (a, b) = (two[first], two[first + 2]);
+                if i % 2 == 0 { _mm256_unpacklo_epi32(a, b) } else { _mm256_unpackhi_epi32(a, b) }
+            });
+            let eight: [__m256i; 16] = from_fn(|i| {
+                let first = i / 8 * 8 + i % 8 / 2;
+                let (a, b) = (four[first], four[first + 4]);
+                if i % 2 == 0 { _mm256_unpacklo_epi64(a, b) } else { _mm256_unpackhi_epi64(a, b) }
+            });
+            for c in 0..8 {
+                let (a, b) = (eight[c], eight[c + 8]);
+                let out = to.add((column + c) * to_stride + row);
+                _mm256_storeu_si256(out.cast(), _mm256_permute2x128_si256::<0x20>(a, b));
+                _mm256_storeu_si256(out.add(8 * to_stride).cast(), _mm256_permute2x128_si256::<0x31>(a, b));
             }
         }
     }
