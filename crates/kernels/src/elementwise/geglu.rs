@@ -69,29 +69,32 @@ struct GradRow<'a, E> {
     dgate: &'a mut [E],
 }
 
+/// The gradients to `x` and to the gate. A function, since a closure would not be compiled for the instruction set.
+#[inline(always)]
+fn slopes<S: Simd>(s: S, x: S::F, gate: S::F, dy: S::F) -> (S::F, S::F) {
+    let factor = math::normal(s, gate);
+    let slope = s.fma(gate, math::density(s, gate), factor);
+    (s.mul(dy, s.mul(gate, factor)), s.mul(s.mul(dy, x), slope))
+}
+
 impl<E: Element> Kernel for GradRow<'_, E> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let slopes = |x: S::F, gate: S::F, dy: S::F| {
-            let factor = math::normal(s, gate);
-            let slope = s.fma(gate, math::density(s, gate), factor);
-            (s.mul(dy, s.mul(gate, factor)), s.mul(s.mul(dy, x), slope))
-        };
         let lanes = S::LANES;
         let whole = self.x.len() / lanes * lanes;
         let mut i = 0;
         while i < whole {
             let at = i..i + lanes;
-            let [x, gate, dy] = [self.x, self.gate, self.dy].map(|v| s.load_of(&v[at.clone()]));
-            let (dx, dgate) = slopes(x, gate, dy);
+            let (x, gate) = (s.load_of(&self.x[at.clone()]), s.load_of(&self.gate[at.clone()]));
+            let (dx, dgate) = slopes(s, x, gate, s.load_of(&self.dy[at.clone()]));
             s.store_of(dx, &mut self.dx[at.clone()]);
             s.store_of(dgate, &mut self.dgate[at]);
             i += lanes;
         }
         if whole < self.x.len() {
-            let [x, gate, dy] = [self.x, self.gate, self.dy].map(|v| s.load_part(&v[whole..], 0.0));
-            let (dx, dgate) = slopes(x, gate, dy);
+            let (x, gate) = (s.load_part(&self.x[whole..], 0.0), s.load_part(&self.gate[whole..], 0.0));
+            let (dx, dgate) = slopes(s, x, gate, s.load_part(&self.dy[whole..], 0.0));
             s.store_part(dx, &mut self.dx[whole..]);
             s.store_part(dgate, &mut self.dgate[whole..]);
         }
