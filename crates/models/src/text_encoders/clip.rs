@@ -3,7 +3,7 @@
 //! Source: Radford et al. 2021; tensor names and arithmetic of transformers' `CLIPTextModel`.
 
 use crate::error::{ModelError, invalid};
-use danqing_nn::{Embedding, LayerNorm, Linear, LoadError, Loader};
+use danqing_nn::{Embedding, Init, LayerNorm, Linear, LoadError, Loader};
 use danqing_tensor::{Activation, AttentionOptions, LinearFusion, Tensor, TensorError};
 use serde::{Deserialize, Serialize};
 
@@ -166,11 +166,12 @@ impl ClipTextEncoder {
         let embeddings = at.at("embeddings");
         Ok(Self {
             activation: config.activation().unwrap_or(Activation::QuickGelu),
-            token_embedding: Embedding::load(&embeddings.at("token_embedding"), config.vocab_size, d)?,
-            position_embedding: Embedding::load(
+            token_embedding: Embedding::load_with(&embeddings.at("token_embedding"), config.vocab_size, d, Init::Normal(0.02))?,
+            position_embedding: Embedding::load_with(
                 &embeddings.at("position_embedding"),
                 config.max_position_embeddings,
                 d,
+                Init::Normal(0.01),
             )?,
             layers: (0..config.num_hidden_layers)
                 .map(|i| Layer::load(&at.at("encoder").at("layers").at(i), config))
