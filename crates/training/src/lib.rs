@@ -1,5 +1,11 @@
 //! Data sets, losses, loops, resumable runs, evaluation.
 
+pub mod data;
+mod error;
+pub mod losses;
+pub mod methods;
+pub mod run;
+pub mod starter;
 pub mod vocabulary;
 
-pub mod data;
+pub use error::TrainError;

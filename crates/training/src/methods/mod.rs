@@ -1,0 +1,4 @@
+//! Training methods: what a step's loss is, for each kind of network.
+
+pub mod autoencoder;
+pub mod denoiser;
