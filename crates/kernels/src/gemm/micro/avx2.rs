@@ -4,7 +4,7 @@ use super::{Args, with_rows};
 use crate::gemm::packed::{BLOCK, PANEL};
 use std::arch::x86_64::*;
 
-const ROWS: usize = 6;
+const SIZES: [usize; 4] = [6, 4, 2, 1];
 
 /// # Safety
 /// AVX2 and FMA must be available and the pointers as described in [`Args`].
@@ -14,8 +14,8 @@ pub(crate) unsafe fn run_f32(args: &Args<'_>) {
         for panel in 0..args.panels {
             let b = args.b.add(panel * args.panel_stride);
             args.strips(
-                ROWS,
-                |a, rows, sums| with_rows!(rows, R => strip_f32::<R>(args, a, b, sums.add(panel * PANEL))),
+                &SIZES,
+                |a, rows, sums| with_rows!(rows, [6 4 2 1], R => strip_f32::<R>(args, a, b, sums.add(panel * PANEL))),
             );
         }
     }
@@ -29,8 +29,8 @@ pub(crate) unsafe fn run_bf16(args: &Args<'_>) {
         for panel in 0..args.panels {
             let b = args.b.add(panel * args.panel_stride);
             args.strips(
-                ROWS,
-                |a, rows, sums| with_rows!(rows, R => strip_bf16::<R>(args, a, b, sums.add(panel * PANEL))),
+                &SIZES,
+                |a, rows, sums| with_rows!(rows, [6 4 2 1], R => strip_bf16::<R>(args, a, b, sums.add(panel * PANEL))),
             );
         }
     }

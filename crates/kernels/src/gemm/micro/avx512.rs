@@ -4,7 +4,7 @@ use super::{Args, with_rows};
 use crate::gemm::packed::{BLOCK, PANEL};
 use std::arch::x86_64::*;
 
-const ROWS: usize = 8;
+const SIZES: [usize; 4] = [8, 4, 2, 1];
 /// How far ahead B is fetched, in bytes.
 const AHEAD: usize = 1024;
 
@@ -14,9 +14,9 @@ macro_rules! dispatch {
         // SAFETY: the caller's promise, handed on.
         unsafe {
             match $args.panels {
-                1 => $args.strips(ROWS, |a, rows, sums| with_rows!(rows, R => $kernel::<R, 1>($args, a, sums))),
-                2 => $args.strips(ROWS, |a, rows, sums| with_rows!(rows, R => $kernel::<R, 2>($args, a, sums))),
-                _ => $args.strips(ROWS, |a, rows, sums| with_rows!(rows, R => $kernel::<R, 3>($args, a, sums))),
+                1 => $args.strips(&SIZES, |a, rows, sums| with_rows!(rows, [8 4 2 1], R => $kernel::<R, 1>($args, a, sums))),
+                2 => $args.strips(&SIZES, |a, rows, sums| with_rows!(rows, [8 4 2 1], R => $kernel::<R, 2>($args, a, sums))),
+                _ => $args.strips(&SIZES, |a, rows, sums| with_rows!(rows, [8 4 2 1], R => $kernel::<R, 3>($args, a, sums))),
             }
         }
     };

@@ -93,58 +93,33 @@ impl Micro {
     }
 }
 
-/// Calls `$body` with `$rows` a constant equal to `$value`, 1..=8.
+/// Calls `$body` with `$rows` a constant equal to `$value`, which is one of those listed.
 macro_rules! with_rows {
-    ($value:expr, $rows:ident => $body:expr) => {
+    ($value:expr, [$($count:literal)*], $rows:ident => $body:expr) => {
         match $value {
-            1 => {
-                const $rows: usize = 1;
+            $($count => {
+                const $rows: usize = $count;
                 $body
-            }
-            2 => {
-                const $rows: usize = 2;
-                $body
-            }
-            3 => {
-                const $rows: usize = 3;
-                $body
-            }
-            4 => {
-                const $rows: usize = 4;
-                $body
-            }
-            5 => {
-                const $rows: usize = 5;
-                $body
-            }
-            6 => {
-                const $rows: usize = 6;
-                $body
-            }
-            7 => {
-                const $rows: usize = 7;
-                $body
-            }
-            _ => {
-                const $rows: usize = 8;
-                $body
-            }
+            })*
+            other => unreachable!("no micro-kernel for {other} rows"),
         }
     };
 }
 pub(crate) use with_rows;
 
 impl Args<'_> {
-    /// Cuts the tiles into runs of at most `most` rows: calls `visit(first row of A, rows, sums)`.
+    /// Cuts the tiles into runs of rows, each as long as one of `sizes` (which fall to 1): calls `visit(first row of A,
+    /// rows, sums)`.
     ///
     /// # Safety
     /// The pointers must be as described at the fields.
     #[inline(always)]
-    unsafe fn strips(&self, most: usize, mut visit: impl FnMut(*const u8, usize, *mut f32)) {
+    unsafe fn strips(&self, sizes: &[usize], mut visit: impl FnMut(*const u8, usize, *mut f32)) {
         for half in 0..2 {
             let mut row = 0;
             while row < self.rows[half] {
-                let rows = most.min(self.rows[half] - row);
+                let left = self.rows[half] - row;
+                let rows = sizes.iter().copied().find(|&size| size <= left).unwrap_or(1);
                 // SAFETY: inside the tile and inside the sums.
                 let (a, sums) =
                     unsafe { (self.a[half].add(row * self.a_stride), self.sums.add((half * TILE + row) * self.ldc)) };

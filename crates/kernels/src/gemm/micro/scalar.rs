@@ -6,13 +6,14 @@ use crate::gemm::packed::{BLOCK, PANEL};
 use half::bf16;
 
 const ROWS: usize = 4;
+const SIZES: [usize; 4] = [4, 3, 2, 1];
 
 /// # Safety
 /// The pointers must be as described in [`Args`].
 pub(crate) unsafe fn run_f32(args: &Args<'_>) {
     // SAFETY: the caller's promise, handed on.
     unsafe {
-        args.strips(ROWS, |a, rows, sums| {
+        args.strips(&SIZES, |a, rows, sums| {
             for panel in 0..args.panels {
                 let b = args.b.add(panel * args.panel_stride);
                 strip(args, a, rows, sums.add(panel * PANEL), |a, block, len, tap, acc| {
@@ -37,7 +38,7 @@ pub(crate) unsafe fn run_f32(args: &Args<'_>) {
 pub(crate) unsafe fn run_bf16(args: &Args<'_>) {
     // SAFETY: the caller's promise, handed on.
     unsafe {
-        args.strips(ROWS, |a, rows, sums| {
+        args.strips(&SIZES, |a, rows, sums| {
             for panel in 0..args.panels {
                 let b = args.b.add(panel * args.panel_stride);
                 strip(args, a, rows, sums.add(panel * PANEL), |a, block, len, tap, acc| {
