@@ -4,6 +4,7 @@
 
 use danqing_models::families::stable_diffusion::StableDiffusion;
 use danqing_models::unet::UnetConditioning;
+use danqing_sampling::guidance::{self, Guidance, GuidanceOptions, Predictions};
 use danqing_sampling::noise::NoiseShape;
 use danqing_sampling::sampler::DenoiseError;
 use danqing_sampling::schedules::Levels;
@@ -32,15 +33,6 @@ pub struct StepPrompts {
     pub negative: usize,
 }
 
-/// How strongly the prompt is followed.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct GuidanceOptions {
-    /// 1 is without guidance.
-    pub scale: f32,
-    /// Share of the contrast that is taken back.
-    pub rescale: f32,
-}
-
 /// What keeps part of a latent as it was.
 #[derive(Debug, Clone)]
 pub struct LatentMask {
@@ -58,10 +50,17 @@ pub struct UnetDenoiser<'a> {
     prompts: &'a EncodedPrompts,
     steps: Vec<StepPrompts>,
     guidance: GuidanceOptions,
+    kind: &'static dyn Guidance,
     pixels: (usize, usize),
     /// Channels beside the latent (mask and masked picture), `[b, h, w, extra]`.
     extra: Option<Tensor>,
     mask: Option<LatentMask>,
+}
+
+/// Plain or rescaled guidance.
+fn guidance_kind(rescale: f64) -> &'static dyn Guidance {
+    let id = if rescale > 0.0 { "cfg_rescale" } else { "cfg" };
+    guidance::find(id).unwrap_or(guidance::GUIDANCE[0])
 }
 
 /// Rows of one evaluation: more would not run faster and would hold more memory.
@@ -79,7 +78,8 @@ impl<'a> UnetDenoiser<'a> {
     ) -> Self {
         let f = model.autoencoder.config().downscale();
         let pixels = (shape.height * f, shape.width * f);
-        Self { model, shape, levels, prompts, steps, guidance, pixels, extra: None, mask: None }
+        let kind = guidance_kind(guidance.rescale);
+        Self { model, shape, levels, prompts, steps, guidance, kind, pixels, extra: None, mask: None }
     }
 
     /// Gives the network further channels beside the latent.
@@ -100,7 +100,7 @@ impl<'a> UnetDenoiser<'a> {
         done.min(self.steps.len().saturating_sub(1))
     }
 
-    /// Evaluates the network for each of `prompts` on the whole batch: predicted clean pictures, `[b, c, h, w]` each.
+    /// Evaluates the network for each of `prompts` on the whole batch: its raw outputs, `[b, c, h, w]` each.
     fn evaluate(&self, x: &[f32], sigma: f64, prompts: &[usize]) -> Result<Vec<Vec<f32>>, DrawError> {
         let NoiseShape { batch, channels, height, width } = self.shape;
         let prediction = self.model.predicts.prediction;
@@ -131,7 +131,8 @@ impl<'a> UnetDenoiser<'a> {
                 None
             } else {
                 let (h, w) = self.pixels;
-                self.model.added(&gather(&self.prompts.pooled)?, h, w, false)?
+                let negative = self.steps.iter().any(|s| jobs.iter().all(|(p, _)| *p == s.negative));
+                self.model.added(&gather(&self.prompts.pooled)?, h, w, negative)?
             };
             let conditioning = UnetConditioning { context, added, guidance: None };
             let out = self.model.unet.forward(&sample.cast(self.model.dtype)?, &vec![timestep; rows], &conditioning)?;
@@ -140,39 +141,36 @@ impl<'a> UnetDenoiser<'a> {
         if outputs.iter().any(|v| !v.is_finite()) {
             return Err(DrawError::NotANumber("U-Net"));
         }
-        outputs
-            .chunks_exact(x.len())
-            .map(|output| {
-                let mut denoised = vec![0.0; x.len()];
-                prediction.denoised(x, output, sigma, &mut denoised)?;
-                Ok(denoised)
-            })
-            .collect()
+        Ok(outputs.chunks_exact(x.len()).map(<[f32]>::to_vec).collect())
     }
 
+    /// Predicted clean pictures: guided, and without the prompt.
     fn guided(&self, x: &[f32], sigma: f64) -> Result<(Vec<f32>, Vec<f32>), DrawError> {
         let prompts = &self.steps[self.step_of(sigma)];
-        let GuidanceOptions { scale, rescale } = self.guidance;
+        let clean = |output: &[f32]| -> Result<Vec<f32>, DrawError> {
+            let mut denoised = vec![0.0; x.len()];
+            self.model.predicts.prediction.denoised(x, output, sigma, &mut denoised)?;
+            Ok(denoised)
+        };
         let single = matches!(prompts.positive.as_slice(), [one] if one.weight == 1.0);
-        if single && scale == 1.0 {
-            let denoised = self.evaluate(x, sigma, &[prompts.positive[0].prompt])?.remove(0);
+        if single && self.guidance.scale == 1.0 {
+            let denoised = clean(&self.evaluate(x, sigma, &[prompts.positive[0].prompt])?[0])?;
             return Ok((denoised.clone(), denoised));
         }
         let mut wanted = vec![prompts.negative];
         wanted.extend(prompts.positive.iter().map(|p| p.prompt));
         let mut outputs = self.evaluate(x, sigma, &wanted)?;
         let unconditional = outputs.remove(0);
-        let mut guided = unconditional.clone();
-        for (share, denoised) in prompts.positive.iter().zip(&outputs) {
-            let weight = scale * share.weight;
-            for ((g, d), u) in guided.iter_mut().zip(denoised).zip(&unconditional) {
-                *g += weight * (d - u);
-            }
-        }
-        if rescale > 0.0 {
-            rescale_contrast(&mut guided, &outputs[0], rescale, self.shape.picture());
-        }
-        Ok((guided, unconditional))
+        let conditional = if single { outputs.remove(0) } else { composed(&unconditional, &outputs, &prompts.positive) };
+        let mut guided = vec![0.0; x.len()];
+        let both = Predictions {
+            conditional: &conditional,
+            unconditional: &unconditional,
+            picture: self.shape.picture(),
+        };
+        // Rescaling acts on raw outputs, as in diffusers; the rest is linear, so it does not matter where.
+        self.kind.combine(both, self.guidance, &mut guided)?;
+        Ok((clean(&guided)?, clean(&unconditional)?))
     }
 
     fn keep_masked(&self, denoised: &mut [f32]) {
@@ -185,20 +183,15 @@ impl<'a> UnetDenoiser<'a> {
     }
 }
 
-/// Brings each picture's standard deviation back towards that of the prediction with the prompt (Lin et al. 2023, eq. 15, 16).
-fn rescale_contrast(guided: &mut [f32], conditional: &[f32], share: f32, picture: usize) {
-    let deviation = |values: &[f32]| {
-        let n = values.len() as f64;
-        let mean = values.iter().map(|v| f64::from(*v)).sum::<f64>() / n;
-        (values.iter().map(|v| (f64::from(*v) - mean).powi(2)).sum::<f64>() / n).sqrt()
-    };
-    for (g, c) in guided.chunks_exact_mut(picture).zip(conditional.chunks_exact(picture)) {
-        let (own, wanted) = (deviation(g), deviation(c));
-        if own > 0.0 {
-            let factor = share * (wanted / own) as f32 + (1.0 - share);
-            g.iter_mut().for_each(|v| *v *= factor);
+/// Several prompts as one: what each adds to the prediction without a prompt, weighted (Liu et al. 2022, eq. 11).
+fn composed(unconditional: &[f32], outputs: &[Vec<f32>], shares: &[PromptShare]) -> Vec<f32> {
+    let mut sum = unconditional.to_vec();
+    for (share, output) in shares.iter().zip(outputs) {
+        for ((s, o), u) in sum.iter_mut().zip(output).zip(unconditional) {
+            *s += share.weight * (o - u);
         }
     }
+    sum
 }
 
 impl Denoiser for UnetDenoiser<'_> {

@@ -2,6 +2,7 @@
 //! refused before any work.
 
 use danqing_models::families::stable_diffusion::StableDiffusion;
+use danqing_sampling::noise::DrawOrder;
 use danqing_sampling::sampler::Sampler;
 use danqing_sampling::samplers;
 use danqing_sampling::schedules::{self, SigmaSchedule};
@@ -60,12 +61,16 @@ impl Settings {
         if request.batch_size == 0 || request.batch_size > MAX_BATCH {
             return refuse(format!("{} pictures at once: give 1 to {MAX_BATCH}", request.batch_size));
         }
-        let name = request.sampler.as_deref().unwrap_or(&defaults.sampler);
+        // In diffusers' order of drawing a folder's own sampler and spacing are the defaults.
+        let class = model.diffusers_class.filter(|_| request.noise.order == DrawOrder::Diffusers);
+        let own = class.map(|c| c.sampler).unwrap_or(&defaults.sampler);
+        let name = request.sampler.as_deref().unwrap_or(own);
         let Some(sampler) = samplers::find(name) else {
             let known: Vec<&str> = samplers::SAMPLERS.iter().map(|s| s.spec().id).collect();
             return refuse(format!("sampler {name:?} is not known; there are {}", known.join(", ")));
         };
-        let name = request.schedule.as_deref().unwrap_or(&defaults.schedule);
+        let own = class.and_then(|c| model.timestep_spacing.as_deref().or(Some(c.default_spacing)));
+        let name = request.schedule.as_deref().or(own).unwrap_or(&defaults.schedule);
         let Some(schedule) = schedules::find(name) else {
             let known: Vec<&str> = schedules::SCHEDULES.iter().map(|s| s.spec().id).collect();
             return refuse(format!("schedule {name:?} is not known; there are {}", known.join(", ")));

@@ -6,13 +6,16 @@ use danqing_imaging::{Filter, Infotext, Picture, ResizeOptions};
 use danqing_models::autoencoders::TinyDecoder;
 use danqing_models::families::stable_diffusion::StableDiffusion;
 use danqing_sampling::noise::{DrawOrder, NoiseShape, SeededNoise, Variation};
-use danqing_sampling::schedules::{Levels, ScheduleOptions, levels_for};
+use danqing_sampling::diffusers;
+use danqing_sampling::guidance::GuidanceOptions;
+use danqing_sampling::schedules::{Levels, levels_for};
+use danqing_sampling::start::{StartScale, StrengthRule, pure_noise};
 use danqing_sampling::{Draw, NoiseSource, Outcome, SamplerOptions, SamplerState, sample};
 use danqing_tensor::{DType, Tensor};
 
 use crate::conditioning::{EncodeOptions, EncodedPrompts, encode};
 use crate::control::{Control, phase};
-use crate::denoiser::{GuidanceOptions, LatentMask, PromptShare, StepPrompts, UnetDenoiser};
+use crate::denoiser::{LatentMask, PromptShare, StepPrompts, UnetDenoiser};
 use crate::error::DrawError;
 use crate::inpaint::{self, Area};
 use crate::latents;
@@ -192,26 +195,27 @@ impl Run<'_> {
         let prompts = self.prompts(levels.steps(), settings.steps)?;
         let mut noise = self.noise(shape)?;
 
-        let fresh = self.tools.resume.as_ref().is_none_or(|saved| saved.pass < number);
         let mut state = match &self.tools.resume {
             Some(saved) if saved.pass == number => saved.state.clone(),
             _ => {
-                let mut x = vec![0.0; shape.numel()];
-                noise.draw(Draw::Initial, &mut x)?;
-                let scale = self.noise_scale(levels.sigmas[0], full) as f32;
-                x.iter_mut().for_each(|v| *v *= scale);
+                let mut values = vec![0.0; shape.numel()];
+                noise.draw(Draw::Initial, &mut values)?;
+                let path = model.predicts.prediction.path();
+                let mut x = pure_noise(&values, levels.sigmas[0], path, self.start_scale(full));
                 if let Some(start) = start {
-                    add_start(&mut x, start);
+                    add_start(&mut x, start, path.alpha(levels.sigmas[0]) as f32);
                 }
                 SamplerState::new(x)
             }
         };
-        let start = start.filter(|s| !s.latents.is_empty() || !fresh);
         if state.x.len() != shape.numel() {
             return Err(DrawError::Request("the saved run is of another size: start afresh without it".into()));
         }
 
-        let guidance = GuidanceOptions { scale: settings.guidance_scale, rescale: settings.guidance_rescale };
+        let guidance = GuidanceOptions {
+            scale: f64::from(settings.guidance_scale),
+            rescale: f64::from(settings.guidance_rescale),
+        };
         let extra = start.and_then(|s| s.extra.clone()).map(|e| repeated(&e, shape.batch)).transpose()?;
         let mask = start.filter(|s| s.extra.is_none()).and_then(|s| {
             let mask = s.mask.clone()?;
@@ -251,48 +255,36 @@ impl Run<'_> {
         Ok(state.x)
     }
 
+    /// The levels of a pass, and whether it starts from noise alone.
     fn levels(&self, steps: usize, strength: Option<f32>) -> Result<(Levels, bool), DrawError> {
         let (model, settings) = (self.model, self.settings);
-        let options = ScheduleOptions { steps_offset: model.steps_offset, ..Default::default() };
-        let make = |steps| levels_for(settings.sampler, settings.schedule, &model.noise, steps, &options);
+        let order = self.request.noise.order;
+        let make = |steps| match order {
+            // diffusers never leaves the last but one out.
+            DrawOrder::Diffusers => settings.schedule.levels(&model.noise, steps, &model.spacing),
+            _ => levels_for(settings.sampler, settings.schedule, &model.noise, steps, &model.spacing),
+        };
         let Some(strength) = strength else { return Ok((make(steps)?, true)) };
-        let strength = f64::from(strength);
-        Ok(match self.request.noise.order {
-            DrawOrder::A1111 => {
-                let steps_done = (strength.min(0.999) * steps as f64) as usize;
-                (make(steps)?.tail(steps_done + 1), false)
-            }
-            DrawOrder::ComfyUi => {
-                let all = ((steps as f64 / strength) as usize).clamp(steps, 10_000);
-                (make(all)?.tail(steps), strength >= 1.0)
-            }
-            DrawOrder::Diffusers => (make(steps)?.tail(((steps as f64 * strength) as usize).max(1)), false),
-        })
+        let rule = match order {
+            DrawOrder::A1111 => StrengthRule::A1111,
+            DrawOrder::ComfyUi => StrengthRule::ComfyUi,
+            DrawOrder::Diffusers => StrengthRule::Diffusers,
+        };
+        let (all, last) = rule.steps(steps, f64::from(strength))?;
+        Ok((make(all)?.tail(last.max(1)), strength >= 1.0 && order == DrawOrder::ComfyUi))
     }
 
-    /// What the initial noise is multiplied by, as the program whose order of drawing is asked for does it.
-    fn noise_scale(&self, sigma: f64, full: bool) -> f64 {
-        let rooted = (sigma * sigma + 1.0).sqrt();
+    /// How strong the first noise is, as in the program whose order of drawing is asked for.
+    fn start_scale(&self, full: bool) -> StartScale {
         let settings = self.settings;
         match self.request.noise.order {
-            DrawOrder::A1111 => sigma,
-            DrawOrder::ComfyUi => {
-                if full {
-                    rooted
-                } else {
-                    sigma
-                }
-            }
-            DrawOrder::Diffusers if !full => sigma,
-            // diffusers' samplers of the variance-preserving form begin with plain noise, Euler's kin with sigma.
-            DrawOrder::Diffusers => match settings.sampler.spec().id {
-                "euler" | "euler_ancestral" | "heun" | "lms" | "dpm_2" | "dpm_2_ancestral"
-                    if settings.schedule.spec().id != "leading" =>
-                {
-                    sigma
-                }
-                _ => rooted,
-            },
+            _ if !full => StartScale::Sigma,
+            DrawOrder::A1111 => StartScale::Sigma,
+            DrawOrder::ComfyUi => StartScale::UnitVariance,
+            DrawOrder::Diffusers => diffusers::CLASSES
+                .iter()
+                .find(|c| c.sampler == settings.sampler.spec().id)
+                .map_or(StartScale::UnitVariance, |c| c.start_scale(settings.schedule.spec().id)),
         }
     }
 
@@ -462,8 +454,8 @@ fn generator_name(request: &DrawRequest) -> &'static str {
     }
 }
 
-/// Adds the start picture to scaled noise, as the masked content asks.
-fn add_start(x: &mut [f32], start: &Start) {
+/// Adds the start picture (times `alpha`) to scaled noise, as the masked content asks.
+fn add_start(x: &mut [f32], start: &Start, alpha: f32) {
     let plane = start.mask.as_ref().map_or(x.len(), Vec::len);
     for (i, (v, clean)) in x.iter_mut().zip(&start.latents).enumerate() {
         let mask = start.mask.as_ref().map_or(0.0, |m| m[i % plane]);
@@ -471,7 +463,7 @@ fn add_start(x: &mut [f32], start: &Start) {
             MaskedContent::LatentNoise | MaskedContent::LatentNothing => 1.0 - mask,
             MaskedContent::Original | MaskedContent::Fill => 1.0,
         };
-        *v += clean * kept;
+        *v += alpha * clean * kept;
     }
 }
 

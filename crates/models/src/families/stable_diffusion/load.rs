@@ -2,6 +2,8 @@
 
 use danqing_checkpoints::Weights;
 use danqing_nn::{LoadOptions as ParamOptions, Loader};
+use danqing_sampling::diffusers::DiffusersClass;
+use danqing_sampling::schedules::{LastSigma, ScheduleOptions, SpacingManner};
 use danqing_sampling::training_noise::BetaSchedule;
 use danqing_sampling::{PredictionType, TrainingNoise};
 use danqing_tensor::DType;
@@ -199,7 +201,9 @@ fn from_folder(parts: &ModelParts, options: LoadOptions) -> Result<StableDiffusi
         noise,
         predicts,
         defaults: SamplingDefaults::of(predicts, spacing.as_deref(), &own),
-        steps_offset: scheduler.get("steps_offset").and_then(Value::as_u64).unwrap_or(0) as usize,
+        spacing: spacing_of(&scheduler),
+        diffusers_class: scheduler.get("_class_name").and_then(Value::as_str).and_then(DiffusersClass::find),
+        timestep_spacing: spacing,
         native_size,
         zeros_for_empty_prompt: zeros,
         dtype: options.dtype,
@@ -329,7 +333,9 @@ fn from_single(parts: &ModelParts, options: LoadOptions) -> Result<StableDiffusi
         noise,
         predicts,
         defaults: SamplingDefaults::of(predicts, None, &Value::Null),
-        steps_offset: 1,
+        spacing: ScheduleOptions::default(),
+        diffusers_class: None,
+        timestep_spacing: None,
         native_size: family.native_size,
         zeros_for_empty_prompt: false,
         dtype: options.dtype,
@@ -407,6 +413,21 @@ fn settle(
         None => (prediction::probe(unet)?, PredictionSource::Probe),
     };
     Ok(Predicts { prediction, source, zero_snr })
+}
+
+/// What a scheduler configuration says of timesteps and of the end of a run.
+fn spacing_of(scheduler: &Value) -> ScheduleOptions {
+    let class = scheduler.get("_class_name").and_then(Value::as_str).and_then(DiffusersClass::find);
+    let to_one = scheduler.get("set_alpha_to_one").and_then(Value::as_bool).unwrap_or(true);
+    let sigma_min = scheduler.get("final_sigmas_type").and_then(Value::as_str) == Some("sigma_min");
+    // set_alpha_to_one is a field of DDIM's kin; in other classes' files it is a leftover.
+    let ddim = class.is_some_and(|c| c.manner == SpacingManner::Ddim);
+    ScheduleOptions {
+        steps_offset: scheduler.get("steps_offset").and_then(Value::as_u64).unwrap_or(0) as usize,
+        manner: class.map_or_else(SpacingManner::default, |c| c.manner),
+        last: if sigma_min || (ddim && !to_one) { LastSigma::TrainingMinimum } else { LastSigma::Zero },
+        ..Default::default()
+    }
 }
 
 fn training_noise(scheduler: &Value, predicts: Predicts) -> Result<TrainingNoise, ModelError> {

@@ -14,6 +14,8 @@ pub use parts::{Component, ModelParts};
 pub use prediction::{PredictionSource, Predicts};
 
 use danqing_sampling::TrainingNoise;
+use danqing_sampling::diffusers::DiffusersClass;
+use danqing_sampling::schedules::ScheduleOptions;
 use danqing_tensor::{DType, Tensor, TensorError};
 use serde_json::Value;
 
@@ -130,8 +132,12 @@ pub struct StableDiffusion {
     pub predicts: Predicts,
     /// What it is sampled with where nothing else is asked for.
     pub defaults: SamplingDefaults,
-    /// diffusers' `steps_offset`.
-    pub steps_offset: usize,
+    /// How diffusers' schedules are spaced for it.
+    pub spacing: ScheduleOptions,
+    /// The scheduler class of a diffusers folder, where it is known.
+    pub diffusers_class: Option<&'static DiffusersClass>,
+    /// The `timestep_spacing` of a diffusers folder.
+    pub timestep_spacing: Option<String>,
     /// Native picture side in pixels.
     pub native_size: usize,
     /// Numbers of the size conditioning, 0 where there is none.
