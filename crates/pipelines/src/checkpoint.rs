@@ -88,8 +88,8 @@ fn folder(path: &Path) -> Result<ModelParts, DrawError> {
     for name in ["tokenizer", "tokenizer_2"] {
         let at = path.join(name);
         if at.is_dir() {
-            let tokenizer = ClipTokenizer::from_folder(&at)
-                .map_err(|e| DrawError::Checkpoint(format!("{}: {e}", at.display())))?;
+            let tokenizer =
+                ClipTokenizer::from_folder(&at).map_err(|e| DrawError::Checkpoint(format!("{}: {e}", at.display())))?;
             tokenizers.insert(name.to_string(), tokenizer);
         }
     }
@@ -179,9 +179,9 @@ fn listed_folder(path: &Path) -> Listed {
 }
 
 fn listed_file(path: &Path) -> Listed {
-    let recognised = Weights::open(path).map_err(DrawError::from).and_then(|weights| {
-        Ok(danqing_models::families::stable_diffusion::recognise_file(&weights.unwrapped())?)
-    });
+    let recognised = Weights::open(path)
+        .map_err(DrawError::from)
+        .and_then(|weights| Ok(danqing_models::families::stable_diffusion::recognise_file(&weights.unwrapped())?));
     match recognised {
         Ok(title) => Listed { path: path.into(), kind: "checkpoint", title, reason_not_loadable: None },
         Err(error) => Listed {

@@ -161,13 +161,11 @@ impl<'a> UnetDenoiser<'a> {
         wanted.extend(prompts.positive.iter().map(|p| p.prompt));
         let mut outputs = self.evaluate(x, sigma, &wanted)?;
         let unconditional = outputs.remove(0);
-        let conditional = if single { outputs.remove(0) } else { composed(&unconditional, &outputs, &prompts.positive) };
+        let conditional =
+            if single { outputs.remove(0) } else { composed(&unconditional, &outputs, &prompts.positive) };
         let mut guided = vec![0.0; x.len()];
-        let both = Predictions {
-            conditional: &conditional,
-            unconditional: &unconditional,
-            picture: self.shape.picture(),
-        };
+        let both =
+            Predictions { conditional: &conditional, unconditional: &unconditional, picture: self.shape.picture() };
         // Rescaling acts on raw outputs, as in diffusers; the rest is linear, so it does not matter where.
         self.kind.combine(both, self.guidance, &mut guided)?;
         Ok((clean(&guided)?, clean(&unconditional)?))

@@ -5,9 +5,9 @@ use std::ops::ControlFlow;
 use danqing_imaging::{Filter, Infotext, Picture, ResizeOptions};
 use danqing_models::autoencoders::TinyDecoder;
 use danqing_models::families::stable_diffusion::StableDiffusion;
-use danqing_sampling::noise::{DrawOrder, NoiseShape, SeededNoise, Variation};
 use danqing_sampling::diffusers;
 use danqing_sampling::guidance::GuidanceOptions;
+use danqing_sampling::noise::{DrawOrder, NoiseShape, SeededNoise, Variation};
 use danqing_sampling::schedules::{Levels, levels_for};
 use danqing_sampling::start::{StartScale, StrengthRule, pure_noise};
 use danqing_sampling::{Draw, NoiseSource, Outcome, SamplerOptions, SamplerState, sample};
@@ -59,7 +59,22 @@ pub fn draw(
         return unchanged(&settings, request, init);
     }
     let run = Run { model, request, tools, control, settings: &settings };
-    run.draw()
+    run.decode(run.sample()?)
+}
+
+/// The sampling half of [`draw`]: scaled latents `[b, c, h, w]` and their shape, for measurements and tests.
+///
+/// # Errors
+/// As [`draw`].
+pub fn sample_latents(
+    model: &StableDiffusion,
+    request: &DrawRequest,
+    tools: &DrawTools<'_>,
+    control: &dyn Control,
+) -> Result<(Vec<f32>, NoiseShape), DrawError> {
+    let settings = Settings::of(model, request)?;
+    let sampled = Run { model, request, tools, control, settings: &settings }.sample()?;
+    Ok((sampled.latents, sampled.shape))
 }
 
 /// The memory that `request` takes at its worst moment.
@@ -122,8 +137,15 @@ struct Run<'a> {
     settings: &'a Settings,
 }
 
+/// What sampling leaves.
+struct Sampled {
+    latents: Vec<f32>,
+    shape: NoiseShape,
+    area: Option<Area>,
+}
+
 impl Run<'_> {
-    fn draw(&self) -> Result<Vec<Drawn>, DrawError> {
+    fn sample(&self) -> Result<Sampled, DrawError> {
         let (model, settings, request) = (self.model, self.settings, self.request);
         phase(self.control, Phase::Encode, 0);
         let area = match &request.init {
@@ -161,7 +183,12 @@ impl Run<'_> {
             }
             None => (latents, shape),
         };
+        Ok(Sampled { latents, shape, area })
+    }
 
+    fn decode(&self, sampled: Sampled) -> Result<Vec<Drawn>, DrawError> {
+        let Sampled { latents, shape, area } = sampled;
+        let model = self.model;
         phase(self.control, Phase::Decode, 0);
         let sizes = [shape.batch, shape.channels, shape.height, shape.width];
         let stopped = || self.control.stopped();

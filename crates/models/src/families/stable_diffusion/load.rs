@@ -101,7 +101,9 @@ pub fn recognise_file(weights: &Weights) -> Result<String, ModelError> {
     };
     match families::of_unet(config.cross_attention_dim, config.projection_class_embeddings_input_dim) {
         Some(family) => Ok(title(Some(family), config.in_channels)),
-        None => unknown(format!("a U-Net with text context {} wide, which no known family has", config.cross_attention_dim)),
+        None => {
+            unknown(format!("a U-Net with text context {} wide, which no known family has", config.cross_attention_dim))
+        }
     }
 }
 
