@@ -186,8 +186,7 @@ pub fn averaged_weights(checkpoint: &Path) -> PathBuf {
 fn restore(folder: &Path, method: &dyn Method, adamw: &mut AdamW, ema: &mut Ema) -> Result<State, TrainError> {
     let path = folder.join(STATE);
     let text = std::fs::read_to_string(&path).map_err(at(&path))?;
-    let state =
-        serde_json::from_str(&text).map_err(|e| TrainError::State(format!("{}: {e}", path.display())))?;
+    let state = serde_json::from_str(&text).map_err(|e| TrainError::State(format!("{}: {e}", path.display())))?;
     method.params().restore(&danqing_checkpoints::Weights::open(folder.join(WEIGHTS))?)?;
     adamw.load(&folder.join(OPTIMIZER))?;
     ema.load(&folder.join(AVERAGE))?;
@@ -230,8 +229,7 @@ fn save(
 fn append_losses(folder: &Path, losses: &mut String) -> Result<(), TrainError> {
     use std::io::Write as _;
     let path = folder.join("losses.csv");
-    let mut file =
-        std::fs::OpenOptions::new().create(true).append(true).open(&path).map_err(at(&path))?;
+    let mut file = std::fs::OpenOptions::new().create(true).append(true).open(&path).map_err(at(&path))?;
     file.write_all(losses.as_bytes()).map_err(at(&path))?;
     losses.clear();
     Ok(())

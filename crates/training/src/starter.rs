@@ -7,8 +7,10 @@ use std::sync::Mutex;
 use danqing_imaging::{EncodeOptions, Picture, PixelFormat, save};
 use danqing_kernels::threads::parallel_for;
 use danqing_models::autoencoders::{AutoencoderKl, AutoencoderKlConfig};
-use danqing_models::families::stable_diffusion::{PredictionSource, Predicts, SamplingDefaults, StableDiffusion, TextBranchModel};
 use danqing_models::families::HiddenState;
+use danqing_models::families::stable_diffusion::{
+    PredictionSource, Predicts, SamplingDefaults, StableDiffusion, TextBranchModel,
+};
 use danqing_models::text_encoders::{ClipTextConfig, ClipTextEncoder};
 use danqing_models::tokenizers::ClipTokenizer;
 use danqing_models::unet::{PerLevel, Unet, UnetConfig};
@@ -156,11 +158,8 @@ pub fn write_pictures(path: &Path, pictures: &[Picture], columns: usize) -> Resu
 
 /// What the starter's network predicts, and the noise that it is trained with.
 pub fn noise() -> (Predicts, TrainingNoise) {
-    let predicts = Predicts {
-        prediction: PredictionType::VPrediction,
-        source: PredictionSource::Configuration,
-        zero_snr: true,
-    };
+    let predicts =
+        Predicts { prediction: PredictionType::VPrediction, source: PredictionSource::Configuration, zero_snr: true };
     (predicts, TrainingNoise::stable_diffusion().with_zero_terminal_snr())
 }
 
@@ -190,12 +189,7 @@ pub fn model_in_training(
     let encoder = ClipTextEncoder::load(&loader.at("text_encoder"), &shape.text)?;
     let params = loader.finish()?;
     let (predicts, noise) = noise();
-    let branch = TextBranchModel {
-        encoder,
-        tokenizer,
-        hidden: HiddenState::Normed { clip_skip: 1 },
-        pooled: false,
-    };
+    let branch = TextBranchModel { encoder, tokenizer, hidden: HiddenState::Normed { clip_skip: 1 }, pooled: false };
     let model = StableDiffusion {
         name: "starter".into(),
         hash: None,

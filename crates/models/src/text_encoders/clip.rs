@@ -166,7 +166,12 @@ impl ClipTextEncoder {
         let embeddings = at.at("embeddings");
         Ok(Self {
             activation: config.activation().unwrap_or(Activation::QuickGelu),
-            token_embedding: Embedding::load_with(&embeddings.at("token_embedding"), config.vocab_size, d, Init::Normal(0.02))?,
+            token_embedding: Embedding::load_with(
+                &embeddings.at("token_embedding"),
+                config.vocab_size,
+                d,
+                Init::Normal(0.02),
+            )?,
             position_embedding: Embedding::load_with(
                 &embeddings.at("position_embedding"),
                 config.max_position_embeddings,
