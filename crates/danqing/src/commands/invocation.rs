@@ -1,0 +1,84 @@
+//! One call of a command: its values from flags and settings, and the user's language.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use clap::ArgMatches;
+
+use super::{CommandSpec, GLOBAL};
+use crate::arguments::{self, Kind, Value};
+use crate::failure::Failure;
+use crate::messages::{Language, Messages};
+use crate::settings::Settings;
+
+/// One call of a command.
+#[derive(Debug)]
+pub(crate) struct Invocation {
+    /// The user's language.
+    pub(crate) language: Language,
+    settings: Settings,
+    values: BTreeMap<&'static str, Value>,
+}
+
+impl Invocation {
+    /// Reads every value that the line gives.
+    ///
+    /// # Errors
+    /// A value that does not fit its argument.
+    pub(crate) fn new(
+        spec: &'static CommandSpec,
+        matches: &ArgMatches,
+        settings: Settings,
+        language: Language,
+    ) -> Result<Self, Failure> {
+        let mut values = BTreeMap::new();
+        for argument in spec.groups.iter().flat_map(|g| g.arguments).chain(GLOBAL) {
+            if argument.kind == Kind::Switch {
+                if matches.get_flag(argument.name) {
+                    values.insert(argument.name, Value::Toggle(true));
+                }
+                continue;
+            }
+            let Some(given) = arguments::given(matches, argument.name) else { continue };
+            let shown = if argument.positional { argument.value.to_owned() } else { format!("--{}", argument.name) };
+            let value = argument.kind.parse(given).map_err(|c| Failure::Usage(c.about(&shown, language)))?;
+            values.insert(argument.name, value);
+        }
+        Ok(Self { language, settings, values })
+    }
+
+    /// The user's sentences.
+    pub(crate) fn messages(&self) -> &'static dyn Messages {
+        self.language.messages()
+    }
+
+    /// The value that the line gives.
+    pub(crate) fn flag(&self, name: &str) -> Option<&Value> {
+        self.values.get(name)
+    }
+
+    fn value(&self, name: &str) -> Option<&Value> {
+        self.flag(name).or_else(|| self.settings.get(name))
+    }
+
+    /// Whether a switch is there, or a toggle is true.
+    pub(crate) fn is(&self, name: &str) -> bool {
+        matches!(self.value(name), Some(Value::Toggle(true)))
+    }
+
+    /// A text from line or settings.
+    pub(crate) fn text(&self, name: &str) -> Option<&str> {
+        match self.value(name) {
+            Some(Value::Text(text)) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// A path.
+    pub(crate) fn path(&self, name: &str) -> Option<&Path> {
+        match self.value(name) {
+            Some(Value::Path(path)) => Some(path),
+            _ => None,
+        }
+    }
+}

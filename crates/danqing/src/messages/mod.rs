@@ -1,0 +1,120 @@
+//! What the program says, in English and in Chinese.
+//!
+//! Fixed texts stand beside what they describe as [`Text`]; sentences with values in them are methods of [`Messages`], so that
+//! a sentence missing in one language does not compile.
+
+mod chinese;
+mod english;
+
+use std::env;
+
+pub(crate) use chinese::Chinese;
+pub(crate) use english::English;
+
+/// A language of the user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Language {
+    /// English.
+    English,
+    /// Chinese.
+    Chinese,
+}
+
+impl Language {
+    /// The language of a tag such as `zh_CN.UTF-8` or `en`; Chinese for `zh…`, else English.
+    pub(crate) fn of(tag: &str) -> Self {
+        if tag.trim().to_ascii_lowercase().starts_with("zh") { Self::Chinese } else { Self::English }
+    }
+
+    /// The language of the environment: the first of `LC_ALL`, `LC_MESSAGES`, `LANG` that says anything.
+    pub(crate) fn of_environment() -> Self {
+        let tags = ["LC_ALL", "LC_MESSAGES", "LANG"].into_iter().filter_map(|name| env::var(name).ok());
+        tags.into_iter().find(|tag| !tag.is_empty()).map_or(Self::English, |tag| Self::of(&tag))
+    }
+
+    /// Its sentences.
+    pub(crate) fn messages(self) -> &'static dyn Messages {
+        match self {
+            Self::English => &English,
+            Self::Chinese => &Chinese,
+        }
+    }
+}
+
+/// A fixed text in both languages.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Text {
+    /// English.
+    pub(crate) en: &'static str,
+    /// Chinese.
+    pub(crate) zh: &'static str,
+}
+
+/// Makes a [`Text`].
+pub(crate) const fn text(en: &'static str, zh: &'static str) -> Text {
+    Text { en, zh }
+}
+
+impl Text {
+    /// The text in `language`.
+    pub(crate) fn to(self, language: Language) -> &'static str {
+        match language {
+            Language::English => self.en,
+            Language::Chinese => self.zh,
+        }
+    }
+}
+
+/// Sentences with values in them.
+pub(crate) trait Messages: Sync {
+    /// Stands before a failure's sentence.
+    fn error(&self, sentence: &str) -> String;
+    /// Where to read more about a command.
+    fn see_help(&self, command: &str) -> String;
+    /// A command line that clap refused, with what it says of it.
+    fn refused(&self, refusal: &Refusal) -> String;
+    /// A settings file that cannot be read.
+    fn settings_unreadable(&self, path: &str, why: &str) -> String;
+    /// A name in the settings file that means nothing.
+    fn setting_unknown(&self, path: &str, name: &str, near: Option<&str>) -> String;
+    /// Inspect could not read the file as a picture in full, but wrote what it found.
+    fn damaged(&self, file: &str, why: &str) -> String;
+}
+
+/// Why a command line was refused before any value was looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// No such flag; a near one.
+    UnknownFlag(String, Option<String>),
+    /// No such command; a near one.
+    UnknownCommand(String, Option<String>),
+    /// A flag without its value.
+    NoValue(String),
+    /// A flag that stands twice.
+    Twice(String),
+    /// Something left over.
+    Superfluous(String),
+    /// A text that is not UTF-8.
+    NotUnicode,
+    /// Something else, in the parser's words.
+    Other(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_are_read_by_their_language() {
+        for (tag, language) in [
+            ("zh", Language::Chinese),
+            ("zh_CN.UTF-8", Language::Chinese),
+            ("ZH-Hant", Language::Chinese),
+            ("en_GB", Language::English),
+            ("C", Language::English),
+            ("", Language::English),
+        ] {
+            assert_eq!(Language::of(tag), language, "{tag:?}");
+        }
+    }
+}
