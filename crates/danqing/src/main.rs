@@ -6,7 +6,9 @@ mod arguments;
 mod commands;
 mod failure;
 mod messages;
+mod progress;
 mod settings;
+mod wire;
 
 use std::process::ExitCode;
 

@@ -63,6 +63,16 @@ pub(crate) static SETTINGS: &[Setting] = &[
         help: text("A VAE file to use instead of the checkpoint's.", "替代模型自带 VAE 的文件。"),
     },
     Setting {
+        name: "clip_vocab",
+        variable: "DANQING_CLIP_VOCAB",
+        kind: Kind::Path,
+        default: text("looked for beside the checkpoint", "在模型旁边查找"),
+        help: text(
+            "Where CLIP's vocabulary lies (vocab.json and merges.txt, tokenizer.json, or bpe_simple_vocab_16e6.txt.gz): single-file checkpoints carry none.",
+            "CLIP 词表的位置（vocab.json 和 merges.txt、tokenizer.json 或 bpe_simple_vocab_16e6.txt.gz）：单文件模型不含词表。",
+        ),
+    },
+    Setting {
         name: "threads",
         variable: "DANQING_THREADS",
         kind: Kind::Count(1, 1024),
@@ -101,7 +111,10 @@ pub(crate) static SETTINGS: &[Setting] = &[
         variable: "DANQING_SAMPLER",
         kind: Kind::Text,
         default: BY_MODEL,
-        help: text("Sampler, by any name that `danqing samplers` lists.", "采样器，用 `danqing samplers` 列出的任一名称。"),
+        help: text(
+            "Sampler, by any name that `danqing samplers` lists.",
+            "采样器，用 `danqing samplers` 列出的任一名称。",
+        ),
     },
     Setting {
         name: "schedule",
@@ -222,8 +235,10 @@ fn file() -> Option<(PathBuf, bool)> {
     if let Some(path) = set("DANQING_CONFIG") {
         return Some((path, true));
     }
-    let folder = set("XDG_CONFIG_HOME")
-        .or_else(|| set(if cfg!(windows) { "APPDATA" } else { "HOME" }).map(|home| if cfg!(windows) { home } else { home.join(".config") }))?;
+    let folder = set("XDG_CONFIG_HOME").or_else(|| {
+        set(if cfg!(windows) { "APPDATA" } else { "HOME" })
+            .map(|home| if cfg!(windows) { home } else { home.join(".config") })
+    })?;
     Some((folder.join("danqing").join("settings.toml"), false))
 }
 

@@ -79,9 +79,7 @@ impl Kind {
                 _ => None,
             },
             Self::Text => Some(Value::Text(whole.to_owned())),
-            Self::Count(low, high) => {
-                text.parse().ok().filter(|n| (low..=high).contains(n)).map(Value::Count)
-            }
+            Self::Count(low, high) => text.parse().ok().filter(|n| (low..=high).contains(n)).map(Value::Count),
             Self::Number(low, high) => text.parse().ok().filter(|n| (low..=high).contains(n)).map(Value::Number),
             Self::Choice(words) => {
                 let found = words.iter().find(|w| w.eq_ignore_ascii_case(text));
@@ -110,26 +108,34 @@ impl Kind {
             Self::Text => said("a text", "文本"),
             Self::Path => said("a path", "路径"),
             Self::Count(low, u64::MAX) => {
-                if chinese { format!("不小于 {low} 的整数") } else { format!("a whole number from {low}") }
+                if chinese {
+                    format!("不小于 {low} 的整数")
+                } else {
+                    format!("a whole number from {low}")
+                }
             }
             Self::Count(low, high) => {
-                if chinese { format!("{low} 到 {high} 的整数") } else { format!("a whole number from {low} to {high}") }
+                if chinese {
+                    format!("{low} 到 {high} 的整数")
+                } else {
+                    format!("a whole number from {low} to {high}")
+                }
             }
             Self::Number(low, high) => {
-                if chinese { format!("{low} 到 {high} 的数") } else { format!("a number from {low} to {high}") }
+                if chinese {
+                    format!("{low} 到 {high} 的数")
+                } else {
+                    format!("a number from {low} to {high}")
+                }
             }
             Self::Choice(words) => {
                 let (comma, or) = if chinese { ("、", "") } else { (", ", "one of ") };
                 format!("{or}{}", words.join(comma))
             }
-            Self::Size => said(
-                "a size such as 768x512, sides from 1 to 16384",
-                "形如 768x512 的尺寸，边长 1 到 16384",
-            ),
-            Self::Borders => said(
-                "four whole numbers up to 16384: left,top,right,bottom",
-                "四个不超过 16384 的整数：左,上,右,下",
-            ),
+            Self::Size => said("a size such as 768x512, sides from 1 to 16384", "形如 768x512 的尺寸，边长 1 到 16384"),
+            Self::Borders => {
+                said("four whole numbers up to 16384: left,top,right,bottom", "四个不超过 16384 的整数：左,上,右,下")
+            }
         }
     }
 }

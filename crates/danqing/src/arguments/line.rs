@@ -14,10 +14,7 @@ use crate::messages::{Language, Messages, Refusal, Text, text};
 const OPTIONS: Text = text("Other options", "其他选项");
 const HELP: Text = text("Print help", "显示帮助");
 const VERSION: Text = text("Print the version", "显示版本");
-const ABOUT: Text = text(
-    "Draws pictures from words on your own machine.",
-    "在自己的机器上，用文字画图。",
-);
+const ABOUT: Text = text("Draws pictures from words on your own machine.", "在自己的机器上，用文字画图。");
 const USAGE: Text = text("danqing [OPTIONS] <COMMAND>", "danqing [选项] <命令>");
 const COMMANDS: Text = text("Commands", "命令");
 const AFTER: Text = text(

@@ -3,7 +3,7 @@
 mod kind;
 mod line;
 
-pub(crate) use kind::{Complaint, Kind, Value};
+pub(crate) use kind::{Kind, Value};
 pub(crate) use line::{build, explain, given, pick_language, with_choices};
 
 use crate::messages::Text;

@@ -57,7 +57,8 @@ impl Invocation {
         self.values.get(name)
     }
 
-    fn value(&self, name: &str) -> Option<&Value> {
+    /// The value that line or settings give.
+    pub(crate) fn value(&self, name: &str) -> Option<&Value> {
         self.flag(name).or_else(|| self.settings.get(name))
     }
 
@@ -78,6 +79,46 @@ impl Invocation {
     pub(crate) fn path(&self, name: &str) -> Option<&Path> {
         match self.value(name) {
             Some(Value::Path(path)) => Some(path),
+            _ => None,
+        }
+    }
+
+    /// A toggle, if anything says.
+    pub(crate) fn toggle(&self, name: &str) -> Option<bool> {
+        match self.value(name) {
+            Some(Value::Toggle(on)) => Some(*on),
+            _ => None,
+        }
+    }
+
+    /// A whole number.
+    pub(crate) fn count(&self, name: &str) -> Option<u64> {
+        match self.value(name) {
+            Some(Value::Count(n)) => Some(*n),
+            _ => None,
+        }
+    }
+
+    /// A number.
+    pub(crate) fn number(&self, name: &str) -> Option<f64> {
+        match self.value(name) {
+            Some(Value::Number(n)) => Some(*n),
+            _ => None,
+        }
+    }
+
+    /// Width and height.
+    pub(crate) fn size(&self, name: &str) -> Option<(u32, u32)> {
+        match self.value(name) {
+            Some(Value::Size(w, h)) => Some((*w, *h)),
+            _ => None,
+        }
+    }
+
+    /// Left, top, right, bottom.
+    pub(crate) fn borders(&self, name: &str) -> Option<[u32; 4]> {
+        match self.value(name) {
+            Some(Value::Borders(sides)) => Some(*sides),
             _ => None,
         }
     }

@@ -1,7 +1,9 @@
 //! The commands. Each is one file with a [`CommandSpec`]: help, reference page and parser are made from it.
 
+mod draw;
 mod inspect;
 mod invocation;
+mod models;
 mod reference;
 mod samplers;
 
@@ -37,7 +39,7 @@ pub(crate) struct CommandSpec {
 
 /// Every command, in the order of the help.
 pub(crate) static COMMANDS: &[&CommandSpec] =
-    &[&inspect::COMMAND, &samplers::COMMAND, &reference::COMMAND];
+    &[&draw::COMMAND, &inspect::COMMAND, &models::COMMAND, &samplers::COMMAND, &reference::COMMAND];
 
 /// What every command takes.
 pub(crate) static GLOBAL: &[Argument] = &[Argument::option(

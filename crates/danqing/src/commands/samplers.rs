@@ -23,7 +23,10 @@ pub(crate) static COMMAND: CommandSpec = CommandSpec {
     usage: text("danqing samplers [OPTIONS]", "danqing samplers [选项]"),
     groups: &[Group {
         title: text("Arguments", "参数"),
-        arguments: &[Argument::switch("markdown", text("Print Markdown tables with papers", "输出含论文出处的 Markdown 表格"))],
+        arguments: &[Argument::switch(
+            "markdown",
+            text("Print Markdown tables with papers", "输出含论文出处的 Markdown 表格"),
+        )],
     }],
     examples: &[("danqing samplers", text("What can be chosen?", "有哪些可选？"))],
     run,

@@ -1,5 +1,10 @@
 //! The sentences in Chinese.
 
+use danqing_models::families::stable_diffusion::{PredictionSource, Predicts};
+use danqing_pipelines::DrawError;
+use danqing_pipelines::plan::MemoryPlan;
+use danqing_pipelines::request::Phase;
+
 use super::{Messages, Refusal};
 
 /// Chinese.
@@ -38,5 +43,158 @@ impl Messages for Chinese {
 
     fn damaged(&self, file: &str, why: &str) -> String {
         format!("{file} 不完整：{why}")
+    }
+
+    fn says_nothing(&self, file: &str) -> String {
+        format!("{file} 没有记录生成参数；请直接给出提示词，不用 --like")
+    }
+
+    fn no_prompt(&self) -> String {
+        "请说明画什么：danqing draw \"两只红色的猫\" -o cats.png".into()
+    }
+
+    fn needs(&self, option: &str, other: &str) -> String {
+        format!("{option} 须与 {other} 一起使用")
+    }
+
+    fn not_both(&self, one: &str, other: &str) -> String {
+        format!("{one} 与 {other} 不能同时使用")
+    }
+
+    fn one_run(&self, option: &str) -> String {
+        format!("{option} 只用于一次绘制：不要使用 --grid，并用 --batch 一次画完所有图片")
+    }
+
+    fn bad_grid(&self, wish: &str, keys: &[&str]) -> String {
+        format!(
+            "无法理解 --grid “{wish}”；请写一或两个参数及其取值，如 \"steps=10,20;guidance=4,7\"，最多 400 张；可用参数：{}",
+            keys.join("、")
+        )
+    }
+
+    fn mask_shape(&self, mask: (u32, u32), picture: (u32, u32)) -> String {
+        format!("蒙版为 {}x{} 像素，图片为 {}x{}：两者的形状须一致", mask.0, mask.1, picture.0, picture.1)
+    }
+
+    fn no_model(&self, name: &str, near: Option<&str>) -> String {
+        let near = near.map(|n| format!("，是否想用“{n}”？")).unwrap_or_else(|| "。".into());
+        format!("没有模型“{name}”{near}请给出路径，或 `danqing models` 列出的名称")
+    }
+
+    fn no_starter(&self) -> String {
+        "此程序未内置入门模型：请用 --model 指定 Stable Diffusion 模型".into()
+    }
+
+    fn no_folder(&self, folder: &str) -> String {
+        format!("没有文件夹 {folder}")
+    }
+
+    fn no_models(&self, folders: &[String]) -> String {
+        match folders {
+            [] => "没有可查看的文件夹：请指定一个，或在设置中写明 `models`".into(),
+            _ => format!("{} 中没有模型", folders.join("、")),
+        }
+    }
+
+    fn embedded(&self) -> String {
+        "内置：小物件、颜色和数量，64 像素放大到 512".into()
+    }
+
+    fn not_loadable(&self, reason: &str) -> String {
+        format!("无法加载：{reason}")
+    }
+
+    fn other_model(&self, name: &str) -> String {
+        format!("原图由“{name}”绘制，本机没有该模型：换用其他模型，结果会不同")
+    }
+
+    fn model(&self, name: &str, family: Option<&str>, predicts: &Predicts) -> String {
+        let family = family.map(|f| format!("（{f}）")).unwrap_or_default();
+        let source = match predicts.source {
+            PredictionSource::Configuration => "文件夹配置",
+            PredictionSource::Metadata => "文件元数据",
+            PredictionSource::Marker => "文件中的标记张量",
+            PredictionSource::Sidecar => "同名 yaml 文件",
+            PredictionSource::User => "用户设置",
+            PredictionSource::Family => "模型系列",
+            PredictionSource::Probe => "一次试算",
+        };
+        let snr = if predicts.zero_snr { "、零终端信噪比" } else { "" };
+        format!("模型  {name}{family}，预测 {}{snr}（依据：{source}）", predicts.prediction.id())
+    }
+
+    fn memory(&self, plan: &MemoryPlan) -> String {
+        let mib = |bytes: u64| bytes.div_ceil(1 << 20);
+        format!(
+            "内存  峰值约 {} MiB（权重 {}，采样 {}，解码 {}）",
+            mib(plan.peak()),
+            mib(plan.weights),
+            mib(plan.sampling),
+            mib(plan.decoding)
+        )
+    }
+
+    fn plan(&self, steps: usize, sampler: &str, schedule: &str, guidance: f32, size: (usize, usize)) -> String {
+        format!("参数  {steps} 步，{sampler}，{schedule}，引导 {guidance}，{} x {}", size.0, size.1)
+    }
+
+    fn seed(&self, seed: u64) -> String {
+        format!("种子  {seed}")
+    }
+
+    fn english_prompt(&self, prompt: &str) -> String {
+        format!("提示词（英文）  {prompt}")
+    }
+
+    fn untranslated(&self, words: &[String]) -> String {
+        format!("词库中没有、已略去：{}", words.join("、"))
+    }
+
+    fn unknown_word(&self, word: &str, near: &[String]) -> String {
+        let near = if near.is_empty() { String::new() } else { format!("，它认识：{}", near.join("、")) };
+        format!("入门模型不认识“{word}”{near}")
+    }
+
+    fn phase(&self, phase: Phase) -> &'static str {
+        match phase {
+            Phase::Encode => "读取提示词",
+            Phase::Sample => "绘制",
+            Phase::Hires => "绘制大图",
+            Phase::Decode => "显影",
+            Phase::Enlarge => "放大",
+        }
+    }
+
+    fn step(&self, phase: &str, step: usize, total: usize, seconds: u64) -> String {
+        format!("{phase}：第 {step}/{total} 步，还需 {seconds} 秒")
+    }
+
+    fn stopping(&self) -> String {
+        "完成这一步后停止；再按一次 Ctrl-C 立即退出".into()
+    }
+
+    fn wrote(&self, file: &str, size: (u32, u32), seed: Option<u64>, enlarged: bool) -> String {
+        let seed = seed.map(|s| format!("，种子 {s}")).unwrap_or_default();
+        let enlarged = if enlarged { "，经 Lanczos 放大" } else { "" };
+        format!("已写入 {file}：{} x {}{enlarged}{seed}", size.0, size.1)
+    }
+
+    fn kept(&self, file: &str, seed: u64) -> String {
+        format!("已停止；用同样的选项加 --seed {seed} --resume {file} 可继续")
+    }
+
+    fn draw_error(&self, error: &DrawError) -> String {
+        match error {
+            DrawError::Stopped => "已停止，这张图片没有写入".into(),
+            DrawError::Memory { needed, available } => format!(
+                "约需 {} MiB 内存，可用 {} MiB：请减小尺寸或同时绘制的张数，或关闭其他程序",
+                needed.div_ceil(1 << 20),
+                available >> 20
+            ),
+            DrawError::NotANumber(what) => {
+                format!("网络产生了非数值（{what}）：可试 --precision f32，或换用其他模型或 VAE")
+            }
+            other => other.to_string(),
+        }
     }
 }

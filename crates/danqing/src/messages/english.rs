@@ -1,5 +1,10 @@
 //! The sentences in English.
 
+use danqing_models::families::stable_diffusion::Predicts;
+use danqing_pipelines::DrawError;
+use danqing_pipelines::plan::MemoryPlan;
+use danqing_pipelines::request::Phase;
+
 use super::{Messages, Refusal};
 
 /// English.
@@ -40,5 +45,137 @@ impl Messages for English {
 
     fn damaged(&self, file: &str, why: &str) -> String {
         format!("{file} is not whole: {why}")
+    }
+
+    fn says_nothing(&self, file: &str) -> String {
+        format!("{file} does not say how it was generated; give a prompt instead of --like")
+    }
+
+    fn no_prompt(&self) -> String {
+        "say what to draw: danqing draw \"two red cats\" -o cats.png".into()
+    }
+
+    fn needs(&self, option: &str, other: &str) -> String {
+        format!("{option} means something only together with {other}")
+    }
+
+    fn not_both(&self, one: &str, other: &str) -> String {
+        format!("{one} and {other} cannot be used together")
+    }
+
+    fn one_run(&self, option: &str) -> String {
+        format!("{option} is for one run: leave --grid away and draw all pictures at once (--batch)")
+    }
+
+    fn bad_grid(&self, wish: &str, keys: &[&str]) -> String {
+        format!(
+            "--grid {wish:?} cannot be read; write one or two keys with values, such as \"steps=10,20;guidance=4,7\", at most 400 \
+             pictures; keys: {}",
+            keys.join(", ")
+        )
+    }
+
+    fn mask_shape(&self, mask: (u32, u32), picture: (u32, u32)) -> String {
+        format!(
+            "the mask has {}x{} pixels and the picture {}x{}: make them of the same shape",
+            mask.0, mask.1, picture.0, picture.1
+        )
+    }
+
+    fn no_model(&self, name: &str, near: Option<&str>) -> String {
+        let near = near.map_or_else(|| ".".into(), |n| format!("; did you mean {n:?}?"));
+        format!("there is no model {name:?}{near} Give a path, or a name that `danqing models` lists")
+    }
+
+    fn no_starter(&self) -> String {
+        "this build carries no starter model: give --model a Stable Diffusion checkpoint".into()
+    }
+
+    fn no_folder(&self, folder: &str) -> String {
+        format!("there is no folder {folder}")
+    }
+
+    fn no_models(&self, folders: &[String]) -> String {
+        match folders {
+            [] => "no folders to look in: name one, or set `models` in the settings".into(),
+            _ => format!("no models in {}", folders.join(", ")),
+        }
+    }
+
+    fn embedded(&self) -> String {
+        "embedded: small things, colours and counts, 64 pixels enlarged to 512".into()
+    }
+
+    fn not_loadable(&self, reason: &str) -> String {
+        format!("does not load: {reason}")
+    }
+
+    fn other_model(&self, name: &str) -> String {
+        format!("the picture was drawn by {name:?}, which is not here: another model will give another picture")
+    }
+
+    fn model(&self, name: &str, family: Option<&str>, predicts: &Predicts) -> String {
+        let family = family.map(|f| format!(" ({f})")).unwrap_or_default();
+        format!("model     {name}{family}, predicts {predicts}")
+    }
+
+    fn memory(&self, plan: &MemoryPlan) -> String {
+        format!("memory    {plan}")
+    }
+
+    fn plan(&self, steps: usize, sampler: &str, schedule: &str, guidance: f32, size: (usize, usize)) -> String {
+        format!("settings  {steps} steps, {sampler}, {schedule}, guidance {guidance}, {} x {}", size.0, size.1)
+    }
+
+    fn seed(&self, seed: u64) -> String {
+        format!("seed      {seed}")
+    }
+
+    fn english_prompt(&self, prompt: &str) -> String {
+        format!("prompt    {prompt}")
+    }
+
+    fn untranslated(&self, words: &[String]) -> String {
+        format!("not in the glossary and left out: {}", words.join(", "))
+    }
+
+    fn unknown_word(&self, word: &str, near: &[String]) -> String {
+        let near = if near.is_empty() { String::new() } else { format!("; it knows {}", near.join(", ")) };
+        format!("the starter model does not know {word:?}{near}")
+    }
+
+    fn phase(&self, phase: Phase) -> &'static str {
+        match phase {
+            Phase::Encode => "reading the prompt",
+            Phase::Sample => "drawing",
+            Phase::Hires => "drawing larger",
+            Phase::Decode => "developing",
+            Phase::Enlarge => "enlarging",
+        }
+    }
+
+    fn step(&self, phase: &str, step: usize, total: usize, seconds: u64) -> String {
+        format!("{phase}: step {step} of {total}, {seconds} s left")
+    }
+
+    fn stopping(&self) -> String {
+        "stopping after this step; press Ctrl-C again to end at once".into()
+    }
+
+    fn wrote(&self, file: &str, size: (u32, u32), seed: Option<u64>, enlarged: bool) -> String {
+        let seed = seed.map(|s| format!(", seed {s}")).unwrap_or_default();
+        let enlarged = if enlarged { ", enlarged by Lanczos" } else { "" };
+        format!("wrote {file}: {} x {}{enlarged}{seed}", size.0, size.1)
+    }
+
+    fn kept(&self, file: &str, seed: u64) -> String {
+        format!("stopped; go on with the same options and --seed {seed} --resume {file}")
+    }
+
+    fn draw_error(&self, error: &DrawError) -> String {
+        match error {
+            DrawError::Stopped => "stopped; this picture was not written".into(),
+            other => other.to_string(),
+        }
     }
 }

@@ -8,6 +8,11 @@ mod english;
 
 use std::env;
 
+use danqing_models::families::stable_diffusion::Predicts;
+use danqing_pipelines::DrawError;
+use danqing_pipelines::plan::MemoryPlan;
+use danqing_pipelines::request::Phase;
+
 pub(crate) use chinese::Chinese;
 pub(crate) use english::English;
 
@@ -79,6 +84,60 @@ pub(crate) trait Messages: Sync {
     fn setting_unknown(&self, path: &str, name: &str, near: Option<&str>) -> String;
     /// Inspect could not read the file as a picture in full, but wrote what it found.
     fn damaged(&self, file: &str, why: &str) -> String;
+    /// A picture without parameters was given to `--like`.
+    fn says_nothing(&self, file: &str) -> String;
+    /// Draw was called without a prompt.
+    fn no_prompt(&self) -> String;
+    /// An option that means nothing without another.
+    fn needs(&self, option: &str, other: &str) -> String;
+    /// Two options that exclude each other.
+    fn not_both(&self, one: &str, other: &str) -> String;
+    /// An option for one run only.
+    fn one_run(&self, option: &str) -> String;
+    /// A grid that cannot be read.
+    fn bad_grid(&self, wish: &str, keys: &[&str]) -> String;
+    /// A mask of other proportions than its picture.
+    fn mask_shape(&self, mask: (u32, u32), picture: (u32, u32)) -> String;
+    /// No model of this name, and a near one.
+    fn no_model(&self, name: &str, near: Option<&str>) -> String;
+    /// This build carries no embedded model.
+    fn no_starter(&self) -> String;
+    /// A folder that is not there.
+    fn no_folder(&self, folder: &str) -> String;
+    /// No model in any of these folders.
+    fn no_models(&self, folders: &[String]) -> String;
+    /// What the embedded model is.
+    fn embedded(&self) -> String;
+    /// Why a model does not load.
+    fn not_loadable(&self, reason: &str) -> String;
+    /// The model that a picture names is not here.
+    fn other_model(&self, name: &str) -> String;
+    /// The model that draws.
+    fn model(&self, name: &str, family: Option<&str>, predicts: &Predicts) -> String;
+    /// The memory that it takes.
+    fn memory(&self, plan: &MemoryPlan) -> String;
+    /// What will be done.
+    fn plan(&self, steps: usize, sampler: &str, schedule: &str, guidance: f32, size: (usize, usize)) -> String;
+    /// The seed.
+    fn seed(&self, seed: u64) -> String;
+    /// The prompt in English.
+    fn english_prompt(&self, prompt: &str) -> String;
+    /// Words that were left out of it.
+    fn untranslated(&self, words: &[String]) -> String;
+    /// A word that the starter does not know.
+    fn unknown_word(&self, word: &str, near: &[String]) -> String;
+    /// What is being done.
+    fn phase(&self, phase: Phase) -> &'static str;
+    /// Steps of it, and seconds left.
+    fn step(&self, phase: &str, step: usize, total: usize, seconds: u64) -> String;
+    /// Ctrl-C was pressed.
+    fn stopping(&self) -> String;
+    /// A picture was written.
+    fn wrote(&self, file: &str, size: (u32, u32), seed: Option<u64>, enlarged: bool) -> String;
+    /// A stopped run was kept.
+    fn kept(&self, file: &str, seed: u64) -> String;
+    /// Why drawing failed.
+    fn draw_error(&self, error: &DrawError) -> String;
 }
 
 /// Why a command line was refused before any value was looked at.

@@ -1,0 +1,143 @@
+//! Where pictures go: names, size, marks.
+
+use std::fs::OpenOptions;
+use std::path::{Path, PathBuf};
+
+use danqing_imaging::xmp::DigitalSourceType;
+use danqing_imaging::{EncodeOptions, Filter, Format, Infotext, Picture, ResizeOptions, resize, save};
+
+use crate::commands::Invocation;
+use crate::failure::Failure;
+
+/// Side in pixels that the starter's pictures are brought to.
+pub(super) const STARTER_SIDE: u32 = 512;
+
+/// Where and how pictures are written.
+#[derive(Debug)]
+pub(super) struct Output {
+    path: Option<PathBuf>,
+    several: bool,
+    options: EncodeOptions,
+    source: DigitalSourceType,
+    /// The size to write, where it is not the one that is drawn.
+    enlarged: Option<(u32, u32)>,
+}
+
+impl Output {
+    /// Checks that pictures can be written before any is drawn.
+    ///
+    /// # Errors
+    /// An ending that names no format, or a folder that cannot be written to.
+    pub(super) fn new(invocation: &Invocation, several: bool, composite: bool) -> Result<Self, Failure> {
+        let path = invocation.path("output").map(Path::to_owned);
+        if let Some(path) = &path {
+            Format::for_writing(path).map_err(|e| Failure::of(&e))?;
+            writable(path)?;
+        }
+        for name in ["preview", "save-run"] {
+            let Some(path) = invocation.path(name) else { continue };
+            if name == "preview" {
+                Format::for_writing(path).map_err(|e| Failure::of(&e))?;
+            }
+            writable(path)?;
+        }
+        let quality = invocation.count("quality").map_or(EncodeOptions::default().jpeg_quality, |n| n as u8);
+        let source = match composite {
+            true => DigitalSourceType::CompositeWithTrainedAlgorithmicMedia,
+            false => DigitalSourceType::TrainedAlgorithmicMedia,
+        };
+        let options = EncodeOptions { jpeg_quality: quality, ..Default::default() };
+        Ok(Self { path, several, options, source, enlarged: None })
+    }
+
+    /// From now on pictures are brought to this size.
+    pub(super) fn enlarge_to(&mut self, size: (u32, u32)) {
+        self.enlarged = Some(size);
+    }
+
+    /// The picture at the size to be written, and whether that is another than it was drawn at.
+    ///
+    /// # Errors
+    /// When it does not fit into memory.
+    pub(super) fn sized(&self, picture: Picture) -> Result<(Picture, bool), Failure> {
+        match self.enlarged {
+            Some((w, h)) if (picture.width(), picture.height()) != (w, h) => {
+                let options = ResizeOptions { filter: Filter::Lanczos3, ..Default::default() };
+                Ok((resize(&picture, w, h, &options).map_err(|e| Failure::of(&e))?, true))
+            }
+            _ => Ok((picture, false)),
+        }
+    }
+
+    /// Writes a picture with its marks and returns its name.
+    ///
+    /// # Errors
+    /// When it cannot be written; then nothing is left under the name.
+    pub(super) fn write(&self, mut picture: Picture, infotext: &Infotext, seed: u64) -> Result<PathBuf, Failure> {
+        picture.metadata.set_infotext(infotext.to_string());
+        picture.metadata.set_digital_source_type(self.source);
+        let path = match &self.path {
+            Some(path) if !self.several => path.clone(),
+            Some(path) => free(path, true),
+            None => free(Path::new(&format!("danqing-{seed}.png")), false),
+        };
+        save(&path, &picture, &self.options).map_err(|e| Failure::of(&e))?;
+        Ok(path)
+    }
+}
+
+/// The first name of the row that no file has: `cats-1.png`, `cats-2.png` …; `cats.png` itself first if not `numbered`.
+fn free(path: &Path, numbered: bool) -> PathBuf {
+    if !numbered && !path.exists() {
+        return path.to_owned();
+    }
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let ending = path.extension().unwrap_or_default().to_string_lossy();
+    let names = (1u64..).map(|n| path.with_file_name(format!("{stem}-{n}.{ending}")));
+    names.into_iter().find(|p| !p.exists()).unwrap_or_else(|| path.to_owned())
+}
+
+/// Tries whether a file could be made beside `path`, without leaving one.
+fn writable(path: &Path) -> Result<(), Failure> {
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let probe = folder.join(format!(".danqing-{}-probe.tmp", std::process::id()));
+    let made = OpenOptions::new().write(true).create_new(true).open(&probe);
+    match made {
+        Ok(_) if path.is_dir() => {
+            let _ = std::fs::remove_file(&probe);
+            Err(Failure::Failed(format!(
+                "{}: {}",
+                path.display(),
+                std::io::Error::from(std::io::ErrorKind::IsADirectory)
+            )))
+        }
+        Ok(_) => std::fs::remove_file(&probe).map_err(|e| Failure::of(&e)),
+        Err(e) => Err(Failure::Failed(format!("{}: {e}", path.display()))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbered_names_never_meet_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("cats.png");
+        assert_eq!(free(&path, true), folder.path().join("cats-1.png"));
+        std::fs::write(folder.path().join("cats-1.png"), "x").unwrap();
+        assert_eq!(free(&path, true), folder.path().join("cats-2.png"));
+        assert_eq!(free(&path, false), path);
+        std::fs::write(&path, "x").unwrap();
+        assert_eq!(free(&path, false), folder.path().join("cats-2.png"));
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_is_refused_and_nothing_is_left() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(writable(&folder.path().join("no/cats.png")).is_err());
+        assert!(writable(folder.path()).is_err());
+        assert!(writable(&folder.path().join("cats.png")).is_ok());
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+}
