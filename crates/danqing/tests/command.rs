@@ -47,7 +47,12 @@ impl Call {
 fn picture(folder: &Path) -> PathBuf {
     let mut picture = Picture::filled(16, 8, &[10, 120, 200]).unwrap();
     let mut infotext = Infotext::new("two red cats", "dogs");
-    infotext.set("Steps", 12).set("Sampler", "Euler").set("Seed", 42).set("Size", "16x8").set("Version", "danqing 0.1.0");
+    infotext
+        .set("Steps", 12)
+        .set("Sampler", "Euler")
+        .set("Seed", 42)
+        .set("Size", "16x8")
+        .set("Version", "danqing 0.1.0");
     picture.metadata.set_infotext(infotext.to_string());
     picture.metadata.set_digital_source_type(DigitalSourceType::TrainedAlgorithmicMedia);
     let path = folder.join("cats.png");
@@ -133,7 +138,9 @@ fn missing_and_broken_models_are_named() {
     let said = danqing(&["draw", "a cat", "-m", "nothing.safetensors", "-o", "c.png"]).say();
     assert_eq!(said.status, 1);
     assert!(said.err.contains("there is no model \"nothing.safetensors\""), "{}", said.err);
-    for (name, bytes) in [("m.safetensors", &b"\xff\xff\xff\xff\xff\xff\xff\xff{}"[..]), ("m.ckpt", b"PK\x03\x04broken")] {
+    for (name, bytes) in
+        [("m.safetensors", &b"\xff\xff\xff\xff\xff\xff\xff\xff{}"[..]), ("m.ckpt", b"PK\x03\x04broken")]
+    {
         let said = danqing(&["draw", "a cat", "-m", name, "-o", "c.png"]).file(name, bytes).say();
         assert_eq!(said.status, 1, "{}", said.err);
         assert!(said.err.starts_with("error: "), "{}", said.err);
