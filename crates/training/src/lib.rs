@@ -5,6 +5,7 @@ mod error;
 pub mod losses;
 pub mod methods;
 pub mod run;
+pub mod stages;
 pub mod starter;
 pub mod vocabulary;
 

@@ -15,8 +15,9 @@ use danqing_models::text_encoders::{ClipTextConfig, ClipTextEncoder};
 use danqing_models::tokenizers::ClipTokenizer;
 use danqing_models::unet::{PerLevel, Unet, UnetConfig};
 use danqing_nn::{LoadOptions, Loader, ParamStore};
+use danqing_sampling::schedules::ScheduleOptions;
 use danqing_sampling::{PredictionType, TrainingNoise};
-use danqing_tensor::{DType, Tensor};
+use danqing_tensor::{DType, Tensor, no_grad};
 use serde_json::json;
 
 use crate::data::SceneGenerator;
@@ -200,7 +201,9 @@ pub fn model_in_training(
         noise,
         predicts,
         defaults: defaults(),
-        steps_offset: 0,
+        spacing: ScheduleOptions { steps_offset: 0, ..Default::default() },
+        diffusers_class: None,
+        timestep_spacing: Some("trailing".into()),
         native_size: shape.size,
         time_ids: 0,
         zeros_for_empty_prompt: false,
@@ -220,6 +223,20 @@ pub fn frozen_autoencoder(path: &Path, config: &AutoencoderKlConfig) -> Result<A
     let model = AutoencoderKl::load(&loader, config)?;
     loader.finish()?;
     Ok(model)
+}
+
+/// The factor that brings latents of training pictures to a standard deviation of 1.
+///
+/// # Errors
+/// When an operation fails.
+pub fn latent_scale(autoencoder: &AutoencoderKl, data: &SceneGenerator) -> Result<f32, TrainError> {
+    let Batch { pictures, .. } = paint_batch(data, 0, 128);
+    let mean = no_grad(|| autoencoder.encode(&pictures.cast(DType::Bf16)?))?.mean;
+    let values = mean.cast(DType::F32)?.to_vec();
+    let n = values.len() as f64;
+    let mean = values.iter().map(|v| f64::from(*v)).sum::<f64>() / n;
+    let variance = values.iter().map(|v| (f64::from(*v) - mean).powi(2)).sum::<f64>() / n;
+    Ok((1.0 / variance.sqrt()) as f32)
 }
 
 /// Writes the starter as a diffusers folder: configurations, float16 weights, tokenizer.

@@ -55,19 +55,6 @@ impl AutoencoderMethod {
         &self.model
     }
 
-    /// The factor that brings latents of training pictures to a standard deviation of 1.
-    ///
-    /// # Errors
-    /// When data cannot be made.
-    pub fn scaling_factor(&self) -> Result<f32, TrainError> {
-        let Batch { pictures, .. } = paint_batch(&self.data, 0, 128);
-        let values = no_grad(|| self.model.encode(&pictures.cast(DType::Bf16)?))?.mean.cast(DType::F32)?.to_vec();
-        let n = values.len() as f64;
-        let mean = values.iter().map(|v| f64::from(*v)).sum::<f64>() / n;
-        let variance = values.iter().map(|v| (f64::from(*v) - mean).powi(2)).sum::<f64>() / n;
-        Ok((1.0 / variance.sqrt()) as f32)
-    }
-
     fn reconstruct(&self, pictures: &Tensor, noise: Option<&Tensor>) -> Result<[Tensor; 3], TrainError> {
         let posterior = self.model.encode(&pictures.cast(DType::Bf16)?)?;
         let latent = match noise {
