@@ -132,12 +132,20 @@ fn tokenizer(folder: &Path, data: &SceneGenerator) -> Result<ClipTokenizer, Trai
 fn trained(folder: &Path, name: &str) -> Result<PathBuf, TrainError> {
     match latest(&folder.join(name))? {
         Some(checkpoint) => Ok(averaged_weights(&checkpoint)),
-        None => Err(TrainError::State(format!("train the stage {name} first: {} has no checkpoint of it", folder.display()))),
+        None => Err(TrainError::State(format!(
+            "train the stage {name} first: {} has no checkpoint of it",
+            folder.display()
+        ))),
     }
 }
 
 /// The factor that brings latents to a standard deviation of 1, measured once and kept.
-fn scaling_factor(folder: &Path, shape: &StarterShape, weights: &Path, data: &SceneGenerator) -> Result<f32, TrainError> {
+fn scaling_factor(
+    folder: &Path,
+    shape: &StarterShape,
+    weights: &Path,
+    data: &SceneGenerator,
+) -> Result<f32, TrainError> {
     let path = folder.join("scaling_factor");
     if let Ok(text) = std::fs::read_to_string(&path)
         && let Ok(factor) = text.trim().parse()

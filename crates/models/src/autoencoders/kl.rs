@@ -366,7 +366,12 @@ impl AutoencoderKl {
     pub fn encode_probed(&self, picture: &Tensor, probe: Probe<'_>) -> Result<Posterior, TensorError> {
         let f = self.config.downscale();
         let s = picture.shape();
-        if s.len() != 4 || s[3] != self.config.in_channels || s[1] % f != 0 || s[2] % f != 0 || s[1] * s[2] == 0 {
+        if s.len() != 4
+            || s[3] != self.config.in_channels
+            || !s[1].is_multiple_of(f)
+            || !s[2].is_multiple_of(f)
+            || s[1] * s[2] == 0
+        {
             let want = format!("[b, h, w, {}] with sides that are multiples of {f}", self.config.in_channels);
             return Err(invalid("autoencoder encode", format!("picture {s:?} is not {want}")));
         }

@@ -33,6 +33,7 @@ impl Block {
 }
 
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a network has a score of them, made once")]
 enum Step {
     Conv(Conv2d),
     ConvRelu(Conv2d),

@@ -80,7 +80,7 @@ impl ClipTextConfig {
         if self.activation().is_none() {
             return fail(format!("hidden_act {} is not known (quick_gelu, gelu and gelu_new are)", self.hidden_act));
         }
-        if self.num_attention_heads == 0 || self.hidden_size % self.num_attention_heads != 0 {
+        if self.num_attention_heads == 0 || !self.hidden_size.is_multiple_of(self.num_attention_heads) {
             return fail(format!("hidden_size {} and {} heads", self.hidden_size, self.num_attention_heads));
         }
         let sizes = [self.vocab_size, self.hidden_size, self.intermediate_size, self.max_position_embeddings];

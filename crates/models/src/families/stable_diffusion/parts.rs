@@ -18,6 +18,7 @@ pub struct Component {
 
 /// The parts of a model.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "one is made for each model that is loaded")]
 pub enum ModelParts {
     /// A diffusers folder: components by folder name (`unet`, `vae`, `text_encoder`, `scheduler`, …).
     Folder {
