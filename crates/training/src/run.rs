@@ -117,11 +117,11 @@ pub fn train(
         state.step += 1;
         let mixed = (state.step as f64 / (state.step as f64 + 10.0)).min(0.99);
         state.smooth = if state.step == 1 { value } else { mixed * state.smooth + (1.0 - mixed) * value };
-        if state.step % config.log_every == 0 {
+        if state.step.is_multiple_of(config.log_every) {
             let _ = writeln!(losses, "{},{value:.6},{:.6}", state.step, state.smooth);
             log(&progress(config, method, &state, first, began));
         }
-        if config.review_every > 0 && state.step % config.review_every == 0 {
+        if config.review_every > 0 && state.step.is_multiple_of(config.review_every) {
             ema.swap()?;
             let said = method.review(state.step, &config.folder);
             ema.swap()?;

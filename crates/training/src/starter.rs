@@ -20,7 +20,7 @@ use danqing_sampling::{PredictionType, TrainingNoise};
 use danqing_tensor::{DType, Tensor, no_grad};
 use serde_json::json;
 
-use crate::data::SceneGenerator;
+use crate::data::{Scene, SceneGenerator};
 use crate::error::{TrainError, at};
 
 /// Positions of the text encoder.
@@ -96,19 +96,19 @@ pub struct Batch {
 /// Paints scenes `first`, …, `first + count - 1` on all threads.
 pub fn paint_batch(data: &SceneGenerator, first: u64, count: usize) -> Batch {
     let side = data.config().size;
-    let slots: Vec<Mutex<Option<(Vec<u8>, String)>>> = (0..count).map(|_| Mutex::new(None)).collect();
+    let slots: Vec<Mutex<Option<Scene>>> = (0..count).map(|_| Mutex::new(None)).collect();
     parallel_for(count, &|i| {
         let scene = data.scene(first + i as u64);
         if let Ok(mut slot) = slots[i].lock() {
-            *slot = Some((scene.pixels, scene.caption));
+            *slot = Some(scene);
         }
     });
     let (mut values, mut captions) = (Vec::with_capacity(count * side * side * 3), Vec::with_capacity(count));
     for slot in slots {
-        let painted = slot.into_inner().ok().flatten();
-        let (pixels, caption) = painted.unwrap_or_else(|| (vec![0; side * side * 3], String::new()));
-        values.extend(pixels.iter().map(|v| f32::from(*v) / 127.5 - 1.0));
-        captions.push(caption);
+        // Every index was painted: a task that panics takes this thread along.
+        let Some(scene) = slot.into_inner().ok().flatten() else { continue };
+        values.extend(scene.pixels.iter().map(|v| f32::from(*v) / 127.5 - 1.0));
+        captions.push(scene.caption);
     }
     let shape = [count, side, side, 3];
     let pictures = Tensor::from_vec(values, &shape).unwrap_or_else(|e| unreachable!("{e}"));

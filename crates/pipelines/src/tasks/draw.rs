@@ -259,7 +259,7 @@ impl Run<'_> {
             self.control.event(Event::Step { step: p.step, total: p.total });
             self.control.save(&SavedRun { fingerprint: fingerprint.clone(), pass: number, state: p.state.clone() });
             if request.preview_every > 0
-                && p.step % request.preview_every == 0
+                && p.step.is_multiple_of(request.preview_every)
                 && let Some(denoised) = p.denoised
                 && let Ok(picture) = preview::picture(model, self.tools.preview, denoised, shape)
             {
