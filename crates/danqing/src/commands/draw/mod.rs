@@ -6,7 +6,7 @@ mod output;
 mod prompt;
 mod wish;
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use danqing_imaging::sheet::{SheetOptions, contact_sheet};
 use danqing_imaging::{GenerationInfo, Picture};
@@ -231,7 +231,7 @@ impl Session<'_> {
         self.wrote(&path, size, Some(drawn.seed), enlarged)
     }
 
-    fn wrote(&self, path: &PathBuf, size: (u32, u32), seed: Option<u64>, enlarged: bool) -> Result<(), Failure> {
+    fn wrote(&self, path: &Path, size: (u32, u32), seed: Option<u64>, enlarged: bool) -> Result<(), Failure> {
         if self.invocation.is("quiet") {
             return Ok(());
         }
