@@ -195,15 +195,16 @@ impl<E: Element, M: Map<2>> Kernel for WithScalar<'_, E, M> {
     fn run<S: Simd>(self, s: S) {
         let scalar = s.splat(self.scalar);
         let swapped = self.swapped;
-        let apply = |x| self.map.apply(s, if swapped { [scalar, x] } else { [x, scalar] });
         let mut x = self.x.chunks_exact(S::LANES);
         let mut out = self.out.chunks_exact_mut(S::LANES);
         for (out, x) in out.by_ref().zip(x.by_ref()) {
-            s.store_of(apply(s.load_of(x)), out);
+            let x = s.load_of(x);
+            s.store_of(self.map.apply(s, if swapped { [scalar, x] } else { [x, scalar] }), out);
         }
         let (x, out) = (x.remainder(), out.into_remainder());
         if !out.is_empty() {
-            s.store_part(apply(s.load_part(x, 0.0)), out);
+            let x = s.load_part(x, 0.0);
+            s.store_part(self.map.apply(s, if swapped { [scalar, x] } else { [x, scalar] }), out);
         }
     }
 }

@@ -17,6 +17,17 @@ pub(crate) trait Map<const N: usize>: Sync + Copy {
     fn apply<S: Simd>(&self, s: S, x: [S::F; N]) -> S::F;
 }
 
+/// The identity.
+#[derive(Clone, Copy)]
+pub(crate) struct Same;
+
+impl Map<1> for Same {
+    #[inline(always)]
+    fn apply<S: Simd>(&self, _: S, [x]: [S::F; 1]) -> S::F {
+        x
+    }
+}
+
 struct MapKernel<'a, A, O, M, const N: usize> {
     x: [&'a [A]; N],
     out: &'a mut [O],
@@ -31,12 +42,19 @@ impl<A: Element, O: Element, M: Map<N>, const N: usize> Kernel for MapKernel<'_,
         let whole = self.out.len() / lanes * lanes;
         let mut i = 0;
         while i < whole {
-            let x = self.x.map(|x| s.load_of(&x[i..i + lanes]));
+            // A loop: a closure might not be inlined through `map`, which lacks the instruction set.
+            let mut x = [s.splat(0.0); N];
+            for (x, from) in x.iter_mut().zip(self.x) {
+                *x = s.load_of(&from[i..i + lanes]);
+            }
             s.store_of(self.map.apply(s, x), &mut self.out[i..i + lanes]);
             i += lanes;
         }
         if whole < self.out.len() {
-            let x = self.x.map(|x| s.load_part(&x[whole..self.out.len()], 0.0));
+            let mut x = [s.splat(0.0); N];
+            for (x, from) in x.iter_mut().zip(self.x) {
+                *x = s.load_part(&from[whole..self.out.len()], 0.0);
+            }
             s.store_part(self.map.apply(s, x), &mut self.out[whole..]);
         }
     }

@@ -1,7 +1,8 @@
 //! Sums, means and maxima over any dimensions, in an order that depends on the shape alone.
 
 use super::binary::{MAX_RANK, Walk};
-use super::map::for_pieces;
+use super::map::{Map, Same, for_pieces};
+use super::unary::Square;
 use crate::element::Element;
 use crate::simd::{Kernel, Simd, dispatch};
 use crate::threads::Shared;
@@ -159,26 +160,26 @@ impl<E: Element> Kernel for RowKernel<'_, E> {
             }
             return s.largest(best);
         }
-        sum_with(s, x, |x| x)
+        sum_with(s, x, Same)
     }
 }
 
 /// Sum of `f(x)` with four running vectors; `f(0)` must be 0.
 #[inline(always)]
-pub(crate) fn sum_with<S: Simd, E: Element>(s: S, x: &[E], f: impl Fn(S::F) -> S::F) -> f32 {
+pub(crate) fn sum_with<S: Simd, E: Element>(s: S, x: &[E], f: impl Map<1>) -> f32 {
     let mut sums = [s.splat(0.0); 4];
     let mut quads = x.chunks_exact(4 * S::LANES);
     for quad in quads.by_ref() {
         for (i, sum) in sums.iter_mut().enumerate() {
-            *sum = s.add(*sum, f(s.load_of(&quad[i * S::LANES..(i + 1) * S::LANES])));
+            *sum = s.add(*sum, f.apply(s, [s.load_of(&quad[i * S::LANES..(i + 1) * S::LANES])]));
         }
     }
     let mut rest = quads.remainder().chunks_exact(S::LANES);
     for x in rest.by_ref() {
-        sums[0] = s.add(sums[0], f(s.load_of(x)));
+        sums[0] = s.add(sums[0], f.apply(s, [s.load_of(x)]));
     }
     if !rest.remainder().is_empty() {
-        sums[1] = s.add(sums[1], f(s.load_part(rest.remainder(), 0.0)));
+        sums[1] = s.add(sums[1], f.apply(s, [s.load_part(rest.remainder(), 0.0)]));
     }
     s.sum(s.add(s.add(sums[0], sums[1]), s.add(sums[2], sums[3])))
 }
@@ -231,6 +232,12 @@ fn columns<E: Element, O: Element>(
     }
 }
 
+/// A function and not a closure: that may be left out of line, without the instruction set.
+#[inline(always)]
+fn join<S: Simd>(s: S, max: bool, a: S::F, x: S::F) -> S::F {
+    if max { s.select(s.equal(a, a), s.max(a, x), a) } else { s.add(a, x) }
+}
+
 struct ColumnKernel<'a, E> {
     kind: Reduction,
     x: &'a [E],
@@ -242,17 +249,14 @@ impl<E: Element> Kernel for ColumnKernel<'_, E> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let max = self.kind == Reduction::Max;
-        let join = |a: S::F, x: S::F| {
-            if max { s.select(s.equal(a, a), s.max(a, x), a) } else { s.add(a, x) }
-        };
         let mut sums = self.sums.chunks_exact_mut(S::LANES);
         let mut x = self.x.chunks_exact(S::LANES);
         for (sums, x) in sums.by_ref().zip(x.by_ref()) {
-            s.store(join(s.load(sums), s.load_of(x)), sums);
+            s.store(join(s, max, s.load(sums), s.load_of(x)), sums);
         }
         let (sums, x) = (sums.into_remainder(), x.remainder());
         if !sums.is_empty() {
-            s.store_part(join(s.load_part(sums, 0.0), s.load_part(x, 0.0)), sums);
+            s.store_part(join(s, max, s.load_part(sums, 0.0), s.load_part(x, 0.0)), sums);
         }
     }
 }
@@ -286,7 +290,7 @@ pub fn sum_of_squares<E: Element>(x: &[E]) -> f64 {
         type Output = f32;
         #[inline(always)]
         fn run<S: Simd>(self, s: S) -> f32 {
-            sum_with(s, self.0, |x| s.mul(x, x))
+            sum_with(s, self.0, Square {})
         }
     }
     let mut partial = vec![0.0f32; x.len().div_ceil(BLOCK)];

@@ -1,6 +1,6 @@
 //! Softmax and log-softmax over rows, with gradients. Sums in f32; a row is read from memory once.
 
-use super::map::for_pieces;
+use super::map::{Same, for_pieces};
 use super::reduce::sum_with;
 use crate::element::Element;
 use crate::simd::{Kernel, Simd, dispatch, math};
@@ -93,18 +93,26 @@ impl<E: Element> Kernel for SoftmaxRow<'_, E> {
         let (factor, shift) =
             if self.log { (s.splat(1.0), s.splat(largest + sum.ln())) } else { (s.splat(1.0 / sum), shift) };
         let log = self.log;
-        let value = |x: S::F| {
-            let x = s.sub(x, shift);
-            if log { x } else { s.mul(math::exp(s, x), factor) }
-        };
         let (out, out_tail) = self.out.split_at_mut(whole);
         for (out, x) in out.chunks_exact_mut(S::LANES).zip(body.chunks_exact(S::LANES)) {
-            s.store_of(value(s.load_of(x)), out);
+            s.store_of(value(s, s.load_of(x), shift, factor, log), out);
         }
         if !tail.is_empty() {
-            s.store_part(value(s.load_part(tail, 0.0)), out_tail);
+            s.store_part(value(s, s.load_part(tail, 0.0), shift, factor, log), out_tail);
         }
     }
+}
+
+// Functions and not closures: these may be left out of line, without the instruction set.
+#[inline(always)]
+fn value<S: Simd>(s: S, x: S::F, shift: S::F, factor: S::F, log: bool) -> S::F {
+    let x = s.sub(x, shift);
+    if log { x } else { s.mul(math::exp(s, x), factor) }
+}
+
+#[inline(always)]
+fn slope<S: Simd>(s: S, y: S::F, dy: S::F, total: S::F, log: bool) -> S::F {
+    if log { s.sub(dy, s.mul(math::exp(s, y), total)) } else { s.mul(y, s.sub(dy, total)) }
 }
 
 struct GradRow<'a, E> {
@@ -123,7 +131,7 @@ impl<E: Element> Kernel for GradRow<'_, E> {
         let (y, y_tail) = self.y.split_at(whole);
         let (dy, dy_tail) = self.dy.split_at(whole);
         let total = if log {
-            sum_with(s, self.dy, |dy| dy)
+            sum_with(s, self.dy, Same)
         } else {
             let mut sum = s.mul(s.load_part(y_tail, 0.0), s.load_part(dy_tail, 0.0));
             for (y, dy) in y.chunks_exact(lanes).zip(dy.chunks_exact(lanes)) {
@@ -132,15 +140,12 @@ impl<E: Element> Kernel for GradRow<'_, E> {
             s.sum(sum)
         };
         let total = s.splat(total);
-        let value = |y: S::F, dy: S::F| {
-            if log { s.sub(dy, s.mul(math::exp(s, y), total)) } else { s.mul(y, s.sub(dy, total)) }
-        };
         let (dx, dx_tail) = self.dx.split_at_mut(whole);
         for ((dx, y), dy) in dx.chunks_exact_mut(lanes).zip(y.chunks_exact(lanes)).zip(dy.chunks_exact(lanes)) {
-            s.store_of(value(s.load_of(y), s.load_of(dy)), dx);
+            s.store_of(slope(s, s.load_of(y), s.load_of(dy), total, log), dx);
         }
         if !y_tail.is_empty() {
-            s.store_part(value(s.load_part(y_tail, 0.0), s.load_part(dy_tail, 0.0)), dx_tail);
+            s.store_part(slope(s, s.load_part(y_tail, 0.0), s.load_part(dy_tail, 0.0), total, log), dx_tail);
         }
     }
 }

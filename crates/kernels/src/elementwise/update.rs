@@ -1,6 +1,6 @@
 //! In-place updates: optimizer and averages of weights, casts, sums into a slice.
 
-use super::map::{Map, for_pieces, map, update};
+use super::map::{Map, Same, for_pieces, map, update};
 use crate::element::Element;
 use crate::simd::{Kernel, Simd, dispatch};
 use crate::threads::Shared;
@@ -10,14 +10,6 @@ use crate::threads::Shared;
 /// # Panics
 /// If the lengths differ.
 pub fn cast<A: Element, B: Element>(x: &[A], out: &mut [B]) {
-    #[derive(Clone, Copy)]
-    struct Same;
-    impl Map<1> for Same {
-        #[inline(always)]
-        fn apply<S: Simd>(&self, _: S, [x]: [S::F; 1]) -> S::F {
-            x
-        }
-    }
     map([x], out, Same);
 }
 
@@ -129,6 +121,18 @@ struct Rates {
     epsilon: f32,
 }
 
+/// The new weight, mean and square. A function and not a closure: that may be left out of line, without the
+/// instruction set.
+#[inline(always)]
+fn moved<S: Simd>(s: S, r: Rates, gradient: S::F, weight: S::F, mean: S::F, square: S::F) -> (S::F, S::F, S::F) {
+    let gradient = s.mul(gradient, s.splat(r.gradient_scale));
+    let mean = s.fma(s.splat(1.0 - r.beta1), s.sub(gradient, mean), mean);
+    let square = s.fma(s.splat(1.0 - r.beta2), s.mul(gradient, gradient), s.mul(s.splat(r.beta2), square));
+    let root = s.fma(s.sqrt(square), s.splat(r.root), s.splat(r.epsilon));
+    let change = s.div(s.mul(mean, s.splat(r.rate)), root);
+    (s.sub(s.mul(weight, s.splat(r.decay)), change), mean, square)
+}
+
 struct AdamWKernel<'a> {
     rates: Rates,
     gradient: &'a [f32],
@@ -141,20 +145,14 @@ impl Kernel for AdamWKernel<'_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let r = self.rates;
-        let step = |gradient: S::F, weight: S::F, mean: S::F, square: S::F| {
-            let gradient = s.mul(gradient, s.splat(r.gradient_scale));
-            let mean = s.fma(s.splat(1.0 - r.beta1), s.sub(gradient, mean), mean);
-            let square = s.fma(s.splat(1.0 - r.beta2), s.mul(gradient, gradient), s.mul(s.splat(r.beta2), square));
-            let root = s.fma(s.sqrt(square), s.splat(r.root), s.splat(r.epsilon));
-            let change = s.div(s.mul(mean, s.splat(r.rate)), root);
-            (s.sub(s.mul(weight, s.splat(r.decay)), change), mean, square)
-        };
+        let rates = self.rates;
         let whole = self.weights.len() / S::LANES * S::LANES;
         let mut i = 0;
         while i < whole {
             let at = i..i + S::LANES;
-            let (weight, mean, square) = step(
+            let (weight, mean, square) = moved(
+                s,
+                rates,
                 s.load(&self.gradient[at.clone()]),
                 s.load(&self.weights[at.clone()]),
                 s.load(&self.mean[at.clone()]),
@@ -169,7 +167,8 @@ impl Kernel for AdamWKernel<'_> {
             let (weights, mean, square) =
                 (&mut self.weights[whole..], &mut self.mean[whole..], &mut self.square[whole..]);
             let g = s.load_part(&self.gradient[whole..], 0.0);
-            let (weight, m, v) = step(g, s.load_part(weights, 0.0), s.load_part(mean, 0.0), s.load_part(square, 0.0));
+            let (weight, m, v) =
+                moved(s, rates, g, s.load_part(weights, 0.0), s.load_part(mean, 0.0), s.load_part(square, 0.0));
             s.store_part(weight, weights);
             s.store_part(m, mean);
             s.store_part(v, square);

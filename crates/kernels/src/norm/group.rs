@@ -215,6 +215,11 @@ pub fn group_norm_grad<E: Element>(
     });
 }
 
+#[inline(always)]
+fn load_two<S: Simd, E: Element>(s: S, x: &[E]) -> [S::F; 2] {
+    [s.load_of(&x[..S::LANES]), s.load_of(&x[S::LANES..2 * S::LANES])]
+}
+
 /// Σ (x - shift) and Σ (x - shift)² per channel.
 struct Moments<'a, E> {
     x: &'a [E],
@@ -231,11 +236,10 @@ impl<E: Element> Kernel for Moments<'_, E> {
         let mut c = 0;
         // Two vectors at a time down the pixels: the sums stay in registers.
         while c + 2 * S::LANES <= channels {
-            let load = |row: &[E]| [s.load_of(&row[..S::LANES]), s.load_of(&row[S::LANES..2 * S::LANES])];
-            let shift = load(&self.shift[c..c + 2 * S::LANES]);
+            let shift = load_two(s, &self.shift[c..]);
             let (mut sum, mut square) = ([s.splat(0.0); 2], [s.splat(0.0); 2]);
             for row in self.x.chunks_exact(channels) {
-                let x = load(&row[c..c + 2 * S::LANES]);
+                let x = load_two(s, &row[c..]);
                 for i in 0..2 {
                     let d = s.sub(x[i], shift[i]);
                     sum[i] = s.add(sum[i], d);
@@ -250,11 +254,10 @@ impl<E: Element> Kernel for Moments<'_, E> {
         }
         while c < channels {
             let end = channels.min(c + S::LANES);
-            let load = |row: &[E]| if end - c == S::LANES { s.load_of(row) } else { s.load_part(row, 0.0) };
-            let shift = load(&self.shift[c..end]);
+            let shift = s.load_any(&self.shift[c..end]);
             let (mut sum, mut square) = (s.splat(0.0), s.splat(0.0));
             for row in self.x.chunks_exact(channels) {
-                let d = s.sub(load(&row[c..end]), shift);
+                let d = s.sub(s.load_any(&row[c..end]), shift);
                 sum = s.add(sum, d);
                 square = s.fma(d, d, square);
             }
@@ -307,7 +310,7 @@ impl<E: Element> Kernel for GradSums<'_, E> {
         let channels = self.scale.len();
         for c in (0..channels).step_by(S::LANES) {
             let at = c..channels.min(c + S::LANES);
-            let [scale, offset] = [self.scale, self.offset].map(|v| s.load_any(&v[at.clone()]));
+            let (scale, offset) = (s.load_any(&self.scale[at.clone()]), s.load_any(&self.offset[at.clone()]));
             let shift = s.load_any(&self.shift[at.clone()]);
             let (mut plain, mut weighted) = (s.splat(0.0), s.splat(0.0));
             for (x, dy) in self.x.chunks_exact(channels).zip(self.dy.chunks_exact(channels)) {
@@ -342,8 +345,8 @@ impl<E: Element> Kernel for GradApply<'_, E> {
             let [x, dy] = [self.x, self.dy].map(|v| &v[row * channels..(row + 1) * channels]);
             for c in (0..channels).step_by(S::LANES) {
                 let at = c..channels.min(c + S::LANES);
-                let [scale, offset, slope, level] =
-                    [self.scale, self.offset, self.slope, self.level].map(|v| s.load_any(&v[at.clone()]));
+                let (scale, offset) = (s.load_any(&self.scale[at.clone()]), s.load_any(&self.offset[at.clone()]));
+                let (slope, level) = (s.load_any(&self.slope[at.clone()]), s.load_any(&self.level[at.clone()]));
                 let (x, dy) = (s.load_any(&x[at.clone()]), s.load_any(&dy[at.clone()]));
                 let dz = self.activation.apply(s, [s.fma(x, scale, offset), dy]);
                 let rest = s.fma(x, slope, level);

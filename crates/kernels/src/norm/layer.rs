@@ -2,7 +2,7 @@
 
 use crate::element::Element;
 use crate::elementwise::Reduction;
-use crate::elementwise::map::for_pieces;
+use crate::elementwise::map::{Same, for_pieces};
 use crate::elementwise::reduce::{reduce, sum_with};
 use crate::pool::PooledBuf;
 use crate::simd::{Kernel, Simd, dispatch};
@@ -64,7 +64,7 @@ impl<E: Element> Kernel for Row<'_, E> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) -> [f32; 2] {
         let n = self.x.len() as f32;
-        let mean = sum_with(s, self.x, |x| x) / n;
+        let mean = sum_with(s, self.x, Same) / n;
         let center = s.splat(mean);
         let mut squares = [s.splat(0.0); 2];
         for (i, x) in self.x.chunks(S::LANES).enumerate() {
