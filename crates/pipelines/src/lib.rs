@@ -14,6 +14,7 @@ pub mod prompts;
 pub mod request;
 pub mod resume;
 pub mod settings;
+pub mod starter;
 pub mod tasks;
 
 pub use error::DrawError;
