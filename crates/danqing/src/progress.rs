@@ -34,6 +34,11 @@ pub(crate) fn catch_interrupts(messages: &'static dyn Messages) -> Result<(), Fa
     ctrlc::set_handler(handler).map_err(|e| Failure::of(&e))
 }
 
+/// Whether Ctrl-C was pressed.
+pub(crate) fn interrupted() -> bool {
+    INTERRUPTS.load(Ordering::SeqCst) > 0
+}
+
 /// Watches one command's work.
 pub(crate) struct Watch {
     language: Language,

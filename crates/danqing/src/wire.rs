@@ -7,6 +7,7 @@ use danqing_kernels::threads::set_threads;
 use danqing_models::families::stable_diffusion::StableDiffusion;
 use danqing_pipelines::DrawError;
 use danqing_pipelines::checkpoint::{self, Listed, OpenOptions};
+use danqing_pipelines::starter::starter;
 use danqing_sampling::PredictionType;
 use danqing_tensor::DType;
 use yaml_rust2::{Yaml, YamlLoader};
@@ -40,7 +41,8 @@ pub(crate) fn open(invocation: &Invocation, wanted: Option<&str>) -> Result<Open
     let failed = |e: DrawError| Failure::Failed(invocation.messages().draw_error(&e));
     let wanted = wanted.or_else(|| invocation.text("model")).unwrap_or(STARTER);
     if wanted == STARTER {
-        return Err(Failure::Failed(invocation.messages().no_starter()));
+        let dtype = dtype(invocation.text("precision"));
+        return Ok(Opened { model: starter(dtype).map_err(failed)?, starter: true });
     }
     let path = find(invocation, wanted)?;
     let mut vocabularies: Vec<PathBuf> = invocation.path("clip_vocab").map(Path::to_owned).into_iter().collect();

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use danqing_checkpoints::Weights;
 use danqing_models::families::stable_diffusion::{Component, LoadOptions, ModelParts, StableDiffusion};
-use danqing_models::tokenizers::ClipTokenizer;
+use danqing_models::tokenizers::{ClipTokenizer, SpecialTokens};
 use danqing_tensor::DType;
 use serde_json::Value;
 
@@ -52,7 +52,8 @@ pub fn starter(dtype: DType) -> Result<StableDiffusion, DrawError> {
     let tokenizer = ClipTokenizer::from_bytes(
         bytes!("tokenizer/vocab.json"),
         bytes!("tokenizer/merges.txt"),
-        Some(bytes!("tokenizer/tokenizer_config.json")),
+        &SpecialTokens::default(),
+        &[],
     )
     .map_err(|e| DrawError::Checkpoint(format!("the embedded starter: {e}")))?;
     let parts = ModelParts::Folder {

@@ -58,7 +58,7 @@ impl StarterShape {
             },
             unet: UnetConfig {
                 sample_size: Some(16),
-                block_out_channels: vec![96, 192],
+                block_out_channels: vec![64, 128],
                 down_block_types: vec!["CrossAttnDownBlock2D".into(); 2],
                 up_block_types: vec!["CrossAttnUpBlock2D".into(); 2],
                 layers_per_block: PerLevel::All(1),

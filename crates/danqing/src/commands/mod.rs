@@ -6,6 +6,7 @@ mod invocation;
 mod models;
 mod reference;
 mod samplers;
+mod train;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -39,7 +40,7 @@ pub(crate) struct CommandSpec {
 
 /// Every command, in the order of the help.
 pub(crate) static COMMANDS: &[&CommandSpec] =
-    &[&draw::COMMAND, &inspect::COMMAND, &models::COMMAND, &samplers::COMMAND, &reference::COMMAND];
+    &[&draw::COMMAND, &inspect::COMMAND, &models::COMMAND, &samplers::COMMAND, &train::COMMAND, &reference::COMMAND];
 
 /// What every command takes.
 pub(crate) static GLOBAL: &[Argument] = &[Argument::option(

@@ -81,8 +81,8 @@ impl Messages for Chinese {
         format!("没有模型“{name}”{near}请给出路径，或 `danqing models` 列出的名称")
     }
 
-    fn no_starter(&self) -> String {
-        "此程序未内置入门模型：请用 --model 指定 Stable Diffusion 模型".into()
+    fn training_kept(&self, folder: &str) -> String {
+        format!("已停止；再次运行同一命令即可从 {folder} 的检查点继续")
     }
 
     fn no_folder(&self, folder: &str) -> String {

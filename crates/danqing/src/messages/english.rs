@@ -87,8 +87,8 @@ impl Messages for English {
         format!("there is no model {name:?}{near} Give a path, or a name that `danqing models` lists")
     }
 
-    fn no_starter(&self) -> String {
-        "this build carries no starter model: give --model a Stable Diffusion checkpoint".into()
+    fn training_kept(&self, folder: &str) -> String {
+        format!("stopped; the same command goes on from the checkpoint in {folder}")
     }
 
     fn no_folder(&self, folder: &str) -> String {

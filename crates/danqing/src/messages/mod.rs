@@ -100,8 +100,8 @@ pub(crate) trait Messages: Sync {
     fn mask_shape(&self, mask: (u32, u32), picture: (u32, u32)) -> String;
     /// No model of this name, and a near one.
     fn no_model(&self, name: &str, near: Option<&str>) -> String;
-    /// This build carries no embedded model.
-    fn no_starter(&self) -> String;
+    /// Training was stopped and can go on.
+    fn training_kept(&self, folder: &str) -> String;
     /// A folder that is not there.
     fn no_folder(&self, folder: &str) -> String;
     /// No model in any of these folders.
