@@ -32,7 +32,8 @@ def header(config):
 
 
 def randomise(module, seed):
-    """Weights that exercise every path: scaled like a trained network's, norms and biases away from 1 and 0."""
+    """Weights that exercise every path, norms and biases away from 1 and 0, small enough that values stay near 1: then an
+    absolute bound on a block's output means the same for every block."""
     g = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, p in module.named_parameters():
@@ -41,7 +42,7 @@ def randomise(module, seed):
                 p.copy_(base + 0.2 * torch.randn(p.shape, generator=g))
             else:
                 fan_in = p[0].numel()
-                p.copy_(torch.randn(p.shape, generator=g) * (1.4 / fan_in**0.5))
+                p.copy_(torch.randn(p.shape, generator=g) * (0.6 / fan_in**0.5))
             p.copy_(p.half().float())
     return module.eval()
 
@@ -65,7 +66,8 @@ def save(name, module, config, tensors):
     save_file(data, path, metadata=header(config))
     size = path.stat().st_size
     assert size < 256 * 1024, (name, size)
-    print(f"{path.name}: {size} bytes")
+    spread = {k: round(v.std().item(), 2) for k, v in tensors.items() if k.startswith("out.")}
+    print(f"{path.name}: {size} bytes", spread)
 
 
 def unet(name, seed, height, width, **config):
