@@ -35,11 +35,20 @@ pub fn encode(
 ) -> Result<EncodedPrompts, DrawError> {
     let mut contexts: Vec<Vec<Tensor>> = vec![Vec::new(); prompts.len()];
     let mut pooled: Vec<Option<Tensor>> = vec![None; prompts.len()];
+    let mut all: Vec<Vec<Vec<Chunk>>> = Vec::with_capacity(model.text.len());
     for branch in &model.text {
         let length = branch.encoder.config().max_position_embeddings;
         let mut chunked: Vec<Vec<Chunk>> = prompts.iter().map(|p| p.chunks(&branch.tokenizer, length)).collect();
         equalize(&mut chunked, &branch.tokenizer, length);
-        let per_prompt = chunked.first().map_or(0, Vec::len);
+        all.push(chunked);
+    }
+    // Two encoders may cut a prompt at different places; their states are joined, so all get the longer count.
+    let per_prompt = all.iter().flatten().map(Vec::len).max().unwrap_or(0);
+    for (branch, mut chunked) in model.text.iter().zip(all) {
+        let length = branch.encoder.config().max_position_embeddings;
+        for chunks in &mut chunked {
+            chunks.resize_with(per_prompt, || Chunk::empty(&branch.tokenizer, length));
+        }
 
         let mut rows: Vec<Vec<u32>> = chunked.iter().flatten().map(|c| c.ids.clone()).collect();
         let needs_empty = options.emphasis.needs_empty();
