@@ -158,6 +158,8 @@ fn a_resumed_run_equals_the_straight_one() {
         stop.saved.into_inner().unwrap().unwrap().write(&path).unwrap();
         let tools = DrawTools { resume: Some(SavedRun::read(&path).unwrap()), ..Default::default() };
         let resumed = draw(&model, &request, &tools, &Quiet).unwrap();
+        let other = DrawRequest { prompt: "something else".into(), ..request.clone() };
+        assert!(draw(&model, &other, &tools, &Quiet).is_err(), "{sampler}: a run resumed for another prompt");
         for (s, r) in straight.iter().zip(&resumed) {
             assert_eq!(s.pixels(), r.picture.pixels(), "{sampler}");
         }

@@ -221,6 +221,11 @@ impl Run<'_> {
         let (levels, full) = self.levels(steps, start.map(|s| s.strength))?;
         let prompts = self.prompts(levels.steps(), settings.steps)?;
         let mut noise = self.noise(shape)?;
+        let fingerprint = fingerprint(model, request);
+        if self.tools.resume.as_ref().is_some_and(|saved| saved.fingerprint != fingerprint) {
+            let why = "the saved run was asked for something else: repeat its command, or start afresh without it";
+            return Err(DrawError::Request(why.into()));
+        }
 
         let mut state = match &self.tools.resume {
             Some(saved) if saved.pass == number => saved.state.clone(),
@@ -254,7 +259,6 @@ impl Run<'_> {
         let options = SamplerOptions { eta: request.eta, ..Default::default() };
         let total = levels.steps();
         phase(self.control, name, total);
-        let fingerprint = fingerprint(model, request);
         let mut observer = |p: &danqing_sampling::Progress<'_>| {
             self.control.event(Event::Step { step: p.step, total: p.total });
             self.control.save(&SavedRun { fingerprint: fingerprint.clone(), pass: number, state: p.state.clone() });
