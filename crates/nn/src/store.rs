@@ -85,19 +85,28 @@ impl ParamStore {
     /// # Errors
     /// If a tensor is missing, misshapen or cannot be read; nothing has been changed then, unless reading failed midway.
     pub fn restore(&self, source: &dyn TensorSource) -> Result<(), LoadError> {
+        self.restore_under("", source)
+    }
+
+    /// As [`restore`](Self::restore), for the parameters whose names begin with `prefix`, which the source's names lack.
+    ///
+    /// # Errors
+    /// If a tensor is missing or has another shape (nothing is changed then), or cannot be read.
+    pub fn restore_under(&self, prefix: &str, source: &dyn TensorSource) -> Result<(), LoadError> {
+        let part = || self.iter().filter_map(|param| Some((param, param.name().strip_prefix(prefix)?)));
         let mut mismatch = Mismatch::default();
-        for param in self.iter() {
-            match source.shape(param.name()) {
+        for (param, name) in part() {
+            match source.shape(name) {
                 Some(shape) if shape == param.shape() => {}
-                Some(shape) => mismatch.misshapen.push((param.name().to_owned(), shape, param.shape().to_vec())),
-                None => mismatch.missing.push(param.name().to_owned()),
+                Some(shape) => mismatch.misshapen.push((name.to_owned(), shape, param.shape().to_vec())),
+                None => mismatch.missing.push(name.to_owned()),
             }
         }
         if !mismatch.is_empty() {
             return Err(LoadError::Mismatch { source_name: source.source_name(), mismatch });
         }
-        for param in self.iter() {
-            param.set(Tensor::from_slice(&source.read_f32(param.name())?, param.shape())?)?;
+        for (param, name) in part() {
+            param.set(Tensor::from_slice(&source.read_f32(name)?, param.shape())?)?;
         }
         Ok(())
     }

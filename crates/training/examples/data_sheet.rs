@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use danqing_imaging::{EncodeOptions, Picture, PixelFormat, save};
-use danqing_training::data::{SceneConfig, SceneGenerator, Split, SpriteLibrary};
+use danqing_training::data::{SceneConfig, SceneGenerator, Split, SpriteLibrary, Style};
 
 const COLUMNS: usize = 8;
 const GAP: usize = 2;
@@ -21,7 +21,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err("usage: data_sheet ICONS CACHE OUT.png [first index] [held-out]".into());
     };
     let start = Instant::now();
-    let library = Arc::new(SpriteLibrary::open_or_build(Path::new(cache), Path::new(icons))?);
+    let library = Arc::new(SpriteLibrary::open_or_build(Path::new(cache), Path::new(icons))?.in_style(Style::Fluent));
     println!("{} concepts, {} sprites in {:.1?}", library.concepts().len(), library.sprites().len(), start.elapsed());
     for source in library.sources() {
         println!("{} {} {}", source.name, source.version, source.licence);

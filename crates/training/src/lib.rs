@@ -2,9 +2,11 @@
 
 pub mod data;
 mod error;
+pub mod evaluator;
 pub mod losses;
 pub mod methods;
 pub mod run;
+pub mod scoring;
 pub mod stages;
 pub mod starter;
 pub mod vocabulary;

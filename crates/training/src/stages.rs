@@ -5,19 +5,33 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use danqing_checkpoints::Weights;
 use danqing_models::tokenizers::ClipTokenizer;
-use danqing_nn::{AdamWConfig, LrDecay, LrSchedule};
+use danqing_nn::{AdamWConfig, LoadOptions, Loader, LrDecay, LrSchedule};
+use danqing_pipelines::checkpoint::{self, OpenOptions};
+use danqing_tensor::DType;
 
-use crate::data::{SceneConfig, SceneGenerator, SpriteLibrary, caption_corpus};
+use crate::data::{SceneConfig, SceneGenerator, Split, SpriteLibrary, Style, caption_corpus, evaluation_prompts};
 use crate::error::{TrainError, at};
+use crate::evaluator::Evaluator;
 use crate::methods::autoencoder::AutoencoderMethod;
 use crate::methods::denoiser::DenoiserMethod;
-use crate::run::{RunConfig, RunEnd, averaged_weights, latest, losses, train};
+use crate::methods::evaluator::EvaluatorMethod;
+use crate::run::{Method, RunConfig, RunEnd, averaged_weights, latest, losses, train};
+use crate::scoring::{ModelScores, Scores, score, trust};
 use crate::starter::{self, StarterShape};
 use crate::vocabulary::{self, VocabularyOptions};
 
 /// Entries of the starter's vocabulary: every word and character of the captions, and some.
 const VOCABULARY: usize = 2048;
+/// The manner in which things are drawn: flat colours and large forms, which show at 64 pixels.
+const STYLE: Style = Style::Fluent;
+/// Seed of the evaluator's weights and scenes.
+const EVALUATOR_SEED: u64 = 77;
+/// Real scenes that the evaluator is tested on.
+const TRUST_SCENES: usize = 4096;
+/// Prompts that a model is scored on.
+const PROMPTS: usize = 600;
 /// Captions that the vocabulary is trained on.
 const CORPUS: u64 = 200_000;
 
@@ -28,10 +42,13 @@ pub enum Stage {
     Autoencoder,
     /// Text and noise to latents.
     Denoiser,
+    /// What a picture shows; scores the others.
+    Evaluator,
 }
 
 /// The stages by name, in order.
-pub const STAGES: &[(&str, Stage)] = &[("autoencoder", Stage::Autoencoder), ("denoiser", Stage::Denoiser)];
+pub const STAGES: &[(&str, Stage)] =
+    &[("autoencoder", Stage::Autoencoder), ("denoiser", Stage::Denoiser), ("evaluator", Stage::Evaluator)];
 
 /// What to train, on what, where.
 #[derive(Debug, Clone)]
@@ -44,6 +61,8 @@ pub struct StarterOptions {
     pub steps: u64,
     /// Pictures a step.
     pub batch: usize,
+    /// A starter's folder whose vocabulary and weights a new run begins with; the learning rate warms up anew.
+    pub from: Option<PathBuf>,
 }
 
 /// Trains one stage, going on from its last checkpoint.
@@ -58,13 +77,20 @@ pub fn run_stage(
 ) -> Result<RunEnd, TrainError> {
     let folder = &options.folder;
     std::fs::create_dir_all(folder).map_err(at(folder))?;
-    let library = SpriteLibrary::open_or_build(&folder.join("sprites.bin"), &options.icons)?;
-    let data = SceneGenerator::new(&Arc::new(library), SceneConfig::default());
-    let tokenizer = tokenizer(folder, &data)?;
+    let data = scenes(folder, &options.icons)?;
+    if stage == Stage::Evaluator {
+        let mut method = EvaluatorMethod::new(&data, options.batch, EVALUATOR_SEED)?;
+        let config =
+            RunConfig { rate: rate(options, 100, 0.4, 2e-3), ..config(options, "evaluator", 100, 0.4, 0.998, 1000) };
+        return train(&mut method, &config, log, stopped);
+    }
+    let tokenizer = tokenizer(folder, &data, options.from.as_deref())?;
     let mut shape = StarterShape::mini(tokenizer.vocab_size());
     let end = match stage {
+        Stage::Evaluator => RunEnd::Finished,
         Stage::Autoencoder => {
             let mut method = AutoencoderMethod::new(&shape.autoencoder, &data, options.batch, 1)?;
+            begin(&method, options, "autoencoder", &[("", "vae/diffusion_pytorch_model.safetensors")], log)?;
             train(&mut method, &config(options, "autoencoder", 100, 0.5, 0.998, 500), log, stopped)?
         }
         Stage::Denoiser => {
@@ -73,12 +99,45 @@ pub fn run_stage(
             let autoencoder = starter::frozen_autoencoder(&path, &shape.autoencoder)?;
             let (model, params) = starter::model_in_training(&shape, tokenizer, autoencoder, 2)?;
             let mut method = DenoiserMethod::new(model, params, &data, options.batch, 3);
+            let files = [
+                ("unet.", "unet/diffusion_pytorch_model.safetensors"),
+                ("text_encoder.", "text_encoder/model.safetensors"),
+            ];
+            begin(&method, options, "denoiser", &files, log)?;
             train(&mut method, &config(options, "denoiser", 200, 0.3, 0.9995, 2000), log, stopped)?
         }
     };
     let name = STAGES.iter().find(|(_, s)| *s == stage).map_or("", |(name, _)| name);
     draw_losses(&folder.join(name))?;
     Ok(end)
+}
+
+/// The scenes of the starter, one picture a thing; the sprites are kept in the run's folder.
+///
+/// # Errors
+/// When the icons cannot be read.
+pub fn scenes(folder: &Path, icons: &Path) -> Result<SceneGenerator, TrainError> {
+    let library = SpriteLibrary::open_or_build(&folder.join("sprites.bin"), icons)?.in_style(STYLE);
+    Ok(SceneGenerator::new(&Arc::new(library), SceneConfig::default()))
+}
+
+/// Puts the weights of `options.from` into a run that has no checkpoint yet; `files` by prefix of the parameters' names.
+fn begin(
+    method: &dyn Method,
+    options: &StarterOptions,
+    stage: &str,
+    files: &[(&str, &str)],
+    log: &mut dyn FnMut(&str),
+) -> Result<(), TrainError> {
+    let Some(from) = &options.from else { return Ok(()) };
+    if latest(&options.folder.join(stage))?.is_some() {
+        return Ok(());
+    }
+    for (prefix, file) in files {
+        method.params().restore_under(prefix, &Weights::open(from.join(file))?)?;
+    }
+    log(&format!("beginning with the weights of {}", from.display()));
+    Ok(())
 }
 
 /// Writes the newest averaged weights of all stages as a diffusers folder.
@@ -103,11 +162,41 @@ pub fn export_starter(folder: &Path, out: &Path) -> Result<(), TrainError> {
     starter::export(out, &shape, &vocabulary, &autoencoder, &denoiser, &notes)
 }
 
-fn config(options: &StarterOptions, name: &str, warmup: u64, decay: f64, ema: f64, review_every: u64) -> RunConfig {
+/// Scores the model in `model` with the evaluator of the run on the frozen prompts; `scores.json` and `scores.png` are
+/// written beside the run. Returns how far the evaluator is right on real held-out scenes, and the scores.
+///
+/// # Errors
+/// When the evaluator has no checkpoint yet, the model cannot be opened, or a file cannot be written.
+pub fn score_starter(
+    folder: &Path,
+    icons: &Path,
+    model: &Path,
+    log: &mut dyn FnMut(&str),
+) -> Result<(Scores, ModelScores), TrainError> {
+    let data = scenes(folder, icons)?;
+    let weights = Weights::open(trained(folder, "evaluator")?)?;
+    let evaluator =
+        Evaluator::load(&Loader::new(weights, LoadOptions::inference(DType::Bf16)), data.library().concepts().len())?;
+    let trusted = trust(&evaluator, &data.with(Split::HeldOut, EVALUATOR_SEED), TRUST_SCENES)?;
+    log(&format!("the evaluator on real held-out renders: {trusted}"));
+    let opened = checkpoint::open(model, &OpenOptions { dtype: DType::Bf16, ..Default::default() })?;
+    let prompts = evaluation_prompts(data.library(), PROMPTS);
+    let scores = score(&opened, &evaluator, &prompts, &folder.join("scores.png"), log)?;
+    let path = folder.join("scores.json");
+    let value = serde_json::json!({ "evaluator": trusted, "model": scores });
+    std::fs::write(&path, format!("{value:#}\n")).map_err(at(&path))?;
+    Ok((trusted, scores))
+}
+
+fn rate(options: &StarterOptions, warmup: u64, decay: f64, peak: f64) -> LrSchedule {
     let steps = (options.steps as f64 * decay) as u64;
+    LrSchedule { peak, warmup, total: options.steps, decay: LrDecay::Final { steps, floor: 0.02 } }
+}
+
+fn config(options: &StarterOptions, name: &str, warmup: u64, decay: f64, ema: f64, review_every: u64) -> RunConfig {
     RunConfig {
         folder: options.folder.join(name),
-        rate: LrSchedule { peak: 8e-4, warmup, total: options.steps, decay: LrDecay::Final { steps, floor: 0.02 } },
+        rate: rate(options, warmup, decay, 8e-4),
         adamw: AdamWConfig { beta2: 0.99, ..Default::default() },
         clip: 1.0,
         ema,
@@ -118,9 +207,12 @@ fn config(options: &StarterOptions, name: &str, warmup: u64, decay: f64, ema: f6
 }
 
 /// The vocabulary of the run: trained once, then kept, since the text encoder's rows are its entries.
-fn tokenizer(folder: &Path, data: &SceneGenerator) -> Result<ClipTokenizer, TrainError> {
+fn tokenizer(folder: &Path, data: &SceneGenerator, from: Option<&Path>) -> Result<ClipTokenizer, TrainError> {
     let at_folder = folder.join("tokenizer");
-    if !at_folder.join("vocab.json").exists() {
+    if at_folder.join("vocab.json").exists() {
+    } else if let Some(from) = from {
+        starter::copy_vocabulary(&from.join("tokenizer"), &at_folder)?;
+    } else {
         let corpus = caption_corpus(data, CORPUS);
         let options = VocabularyOptions { entries: VOCABULARY, ..Default::default() };
         let words = vocabulary::train(corpus.iter().map(|(text, count)| (text.as_str(), *count)), &options);

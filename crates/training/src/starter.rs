@@ -20,7 +20,7 @@ use danqing_sampling::{PredictionType, TrainingNoise};
 use danqing_tensor::{DType, Tensor, no_grad};
 use serde_json::json;
 
-use crate::data::{Scene, SceneGenerator};
+use crate::data::{Scene, SceneGenerator, SceneLabels};
 use crate::error::{TrainError, at};
 
 /// Positions of the text encoder.
@@ -91,6 +91,8 @@ pub struct Batch {
     pub pictures: Tensor,
     /// A caption each.
     pub captions: Vec<String>,
+    /// What each shows.
+    pub labels: Vec<SceneLabels>,
 }
 
 /// Paints scenes `first`, …, `first + count - 1` on all threads.
@@ -103,16 +105,18 @@ pub fn paint_batch(data: &SceneGenerator, first: u64, count: usize) -> Batch {
             *slot = Some(scene);
         }
     });
-    let (mut values, mut captions) = (Vec::with_capacity(count * side * side * 3), Vec::with_capacity(count));
+    let mut values = Vec::with_capacity(count * side * side * 3);
+    let (mut captions, mut labels) = (Vec::with_capacity(count), Vec::with_capacity(count));
     for slot in slots {
         // Every index was painted: a task that panics takes this thread along.
         let Some(scene) = slot.into_inner().ok().flatten() else { continue };
         values.extend(scene.pixels.iter().map(|v| f32::from(*v) / 127.5 - 1.0));
         captions.push(scene.caption);
+        labels.push(scene.labels);
     }
     let shape = [count, side, side, 3];
     let pictures = Tensor::from_vec(values, &shape).unwrap_or_else(|e| unreachable!("{e}"));
-    Batch { pictures, captions }
+    Batch { pictures, captions, labels }
 }
 
 /// The tokens of a caption, padded to the encoder's length.
@@ -297,16 +301,23 @@ pub fn export(
             "timestep_spacing": "trailing", "clip_sample": false, "set_alpha_to_one": true, "steps_offset": 0,
         }),
     )?;
-    for name in ["vocab.json", "merges.txt", "tokenizer_config.json"] {
-        let (from, to) = (vocabulary.join(name), folder.join("tokenizer").join(name));
-        if let Some(parent) = to.parent() {
-            std::fs::create_dir_all(parent).map_err(at(parent))?;
-        }
-        std::fs::copy(&from, &to).map_err(at(&from))?;
-    }
+    copy_vocabulary(vocabulary, &folder.join("tokenizer"))?;
     write_half(autoencoder, "", &folder.join("vae/diffusion_pytorch_model.safetensors"), notes)?;
     write_half(denoiser, "unet.", &folder.join("unet/diffusion_pytorch_model.safetensors"), notes)?;
     write_half(denoiser, "text_encoder.", &folder.join("text_encoder/model.safetensors"), notes)
+}
+
+/// Copies a vocabulary's files to another folder.
+///
+/// # Errors
+/// When a file cannot be read or written.
+pub fn copy_vocabulary(from: &Path, to: &Path) -> Result<(), TrainError> {
+    std::fs::create_dir_all(to).map_err(at(to))?;
+    for name in ["vocab.json", "merges.txt", "tokenizer_config.json"] {
+        let source = from.join(name);
+        std::fs::copy(&source, to.join(name)).map_err(at(&source))?;
+    }
+    Ok(())
 }
 
 /// Copies the tensors below `prefix` as float16.

@@ -62,7 +62,7 @@ impl Method for DenoiserMethod {
 
     fn loss(&mut self, step: u64) -> Result<Tensor, TrainError> {
         let b = self.batch;
-        let Batch { pictures, captions } = paint_batch(&self.data, step * b as u64, b);
+        let Batch { pictures, captions, .. } = paint_batch(&self.data, step * b as u64, b);
         let rng = &mut Rng::with_stream(self.seed ^ 0xD1F_F05E, step);
         let rows: Vec<Vec<u32>> = captions
             .iter()

@@ -2,3 +2,4 @@
 
 pub mod autoencoder;
 pub mod denoiser;
+pub mod evaluator;
