@@ -6,14 +6,14 @@
 use std::error::Error;
 use std::path::Path;
 
-use danqing_training::data::{SpriteLibrary, evaluation_prompts, known_words};
+use danqing_training::data::{SpriteLibrary, Style, evaluation_prompts, known_words};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [icons, cache, out] = arguments.as_slice() else {
         return Err("usage: starter_words ICONS CACHE OUT.json".into());
     };
-    let library = SpriteLibrary::open_or_build(Path::new(cache), Path::new(icons))?;
+    let library = SpriteLibrary::open_or_build(Path::new(cache), Path::new(icons))?.in_style(Style::Fluent);
     let mut words = known_words(library.concepts());
     words.add_cldr(Path::new(icons), library.concepts())?;
     danqing_imaging::write_atomic(Path::new(out), words.to_json()?.as_bytes())?;

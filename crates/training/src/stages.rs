@@ -98,13 +98,13 @@ pub fn run_stage(
             shape.autoencoder.scaling_factor = scaling_factor(folder, &shape, &path, &data)?;
             let autoencoder = starter::frozen_autoencoder(&path, &shape.autoencoder)?;
             let (model, params) = starter::model_in_training(&shape, tokenizer, autoencoder, 2)?;
-            let mut method = DenoiserMethod::new(model, params, &data, options.batch, 3);
+            let mut method = DenoiserMethod::new(model, params, &data, options.batch, 3)?;
             let files = [
                 ("unet.", "unet/diffusion_pytorch_model.safetensors"),
                 ("text_encoder.", "text_encoder/model.safetensors"),
             ];
             begin(&method, options, "denoiser", &files, log)?;
-            train(&mut method, &config(options, "denoiser", 200, 0.3, 0.9995, 2000), log, stopped)?
+            train(&mut method, &config(options, "denoiser", 200, 0.4, 0.9995, 1500), log, stopped)?
         }
     };
     let name = STAGES.iter().find(|(_, s)| *s == stage).map_or("", |(name, _)| name);

@@ -86,7 +86,7 @@ impl Messages for Chinese {
     }
 
     fn no_folder(&self, folder: &str) -> String {
-        format!("没有文件夹 {folder}")
+        format!("没有文件夹 {folder}：请先创建，或改用别的文件夹")
     }
 
     fn no_models(&self, folders: &[String]) -> String {

@@ -92,7 +92,7 @@ impl Messages for English {
     }
 
     fn no_folder(&self, folder: &str) -> String {
-        format!("there is no folder {folder}")
+        format!("there is no folder {folder}: make it first, or name another")
     }
 
     fn no_models(&self, folders: &[String]) -> String {

@@ -30,7 +30,7 @@ pub struct SceneWeights {
 
 impl Default for SceneWeights {
     fn default() -> Self {
-        Self { single: 0.40, count: 0.22, pair: 0.28, shape: 0.10 }
+        Self { single: 0.55, count: 0.16, pair: 0.23, shape: 0.06 }
     }
 }
 

@@ -436,8 +436,8 @@ mod tests {
             "red cat and blue dog",
             "猫",
             "cat on a green background",
-            "左边是一只狗\u{ff0c}右边是一棵松树",
-            "a fire engine to the left of three french fries, white background",
+            "左边是一只狗\u{ff0c}右边是一棵棕榈树",
+            "a bus to the left of three french fries, white background",
             "画三个红苹果\u{ff0c}蓝色背景",
             "4 puppies",
             "夜晚有一只小青蛙",
@@ -451,10 +451,10 @@ mod tests {
         let found = words().unknown("a purple castel beside two zorgs");
         let named: Vec<&str> = found.iter().map(|u| u.word.as_str()).collect();
         assert_eq!(named, ["castel", "beside", "zorgs"]);
-        assert_eq!(found[0].suggestions, ["castle", "camel"]);
+        assert_eq!(found[0].suggestions, ["castle"]);
         let found = words().unknown("一只红色的霸王龙在月亮上面");
         assert_eq!(found.len(), 1);
-        assert_eq!(found[0].word, "霸王");
+        assert_eq!(found[0].word, "霸王龙");
         assert_eq!(words().unknown("🐱")[0].suggestions, ["猫"]);
         let mut more = words();
         more.related.insert("moggy".to_owned(), vec!["cat".to_owned()]);
@@ -466,7 +466,7 @@ mod tests {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../starter/words.json");
         let shipped = KnownWords::from_json(&fs::read_to_string(path).expect("starter/words.json")).expect("parses");
         let now = words();
-        assert_eq!(shipped.things, now.things, "write it anew with the example starter_words");
+        assert!(shipped.things == now.things, "write it anew with the example starter_words");
         assert_eq!((&shipped.colours, &shipped.backgrounds), (&now.colours, &now.backgrounds));
         assert_eq!((&shipped.grammar_en, &shipped.grammar_zh), (&now.grammar_en, &now.grammar_zh));
     }

@@ -1,26 +1,34 @@
 //! Trains the starter's U-Net and text encoder together, in the autoencoder's latents.
 //!
 //! Source: Rombach et al. 2022; v-prediction, Salimans & Ho 2022; zero terminal SNR, Lin et al. 2023; min-SNR weights,
-//! Hang et al. 2023; dropped captions for guidance, Ho & Salimans 2022.
+//! Hang et al. 2023; dropped captions for guidance, Ho & Salimans 2022. Beside the pictures the text encoder answers
+//! questions about each caption, so that it tells the words apart early, and both languages by the same features.
 
 use std::path::Path;
 
 use danqing_models::families::stable_diffusion::StableDiffusion;
 use danqing_models::unet::UnetConditioning;
-use danqing_nn::ParamStore;
+use danqing_nn::{Linear, LoadError, Loader, ParamStore};
 use danqing_pipelines::control::Quiet;
 use danqing_pipelines::request::DrawRequest;
 use danqing_pipelines::tasks::draw::{DrawTools, draw};
 use danqing_tensor::{DType, Rng, Tensor, no_grad};
 
-use crate::data::{EvaluationPrompt, SceneGenerator, evaluation_prompts};
+use crate::data::{
+    EvaluationPrompt, OBJECT_COLOURS, ObjectLabel, Relation, SceneGenerator, SceneLabels, evaluation_prompts,
+};
 use crate::error::TrainError;
+use crate::evaluator::MAX_COUNT;
 use crate::losses::{min_snr_v, weighted_mse};
 use crate::run::Method;
 use crate::starter::{Batch, pad_row, paint_batch, write_pictures};
 
 /// Share of captions that are left out.
 const DROPPED: f32 = 0.1;
+/// Weight of the questions about captions.
+const QUESTIONS: f32 = 0.1;
+/// The first position whose feature answers them: behind nearly every caption's words.
+const SUMMARY: usize = 20;
 /// min-SNR's gamma.
 const GAMMA: f64 = 5.0;
 /// Pictures of a review.
@@ -30,6 +38,7 @@ const REVIEWED: usize = 32;
 pub struct DenoiserMethod {
     model: StableDiffusion,
     params: ParamStore,
+    heads: CaptionHeads,
     data: SceneGenerator,
     prompts: Vec<EvaluationPrompt>,
     batch: usize,
@@ -39,15 +48,87 @@ pub struct DenoiserMethod {
 
 impl DenoiserMethod {
     /// Trains `params`, those of the U-Net and the text encoder of `model`.
-    pub fn new(model: StableDiffusion, params: ParamStore, data: &SceneGenerator, batch: usize, seed: u64) -> Self {
+    ///
+    /// # Errors
+    /// Never for a library that has things.
+    pub fn new(
+        model: StableDiffusion,
+        mut params: ParamStore,
+        data: &SceneGenerator,
+        batch: usize,
+        seed: u64,
+    ) -> Result<Self, TrainError> {
         let prompts = evaluation_prompts(data.library(), 600);
         let empty = pad_row(&model, "");
-        Self { model, params, data: data.clone(), prompts, batch, seed, empty }
+        let loader = Loader::random(seed);
+        let width = model.text[0].encoder.config().hidden_size;
+        let heads = CaptionHeads::load(&loader.at("caption_heads"), width, data.library().concepts().len())?;
+        params.extend(&loader.finish()?);
+        Ok(Self { model, params, heads, data: data.clone(), prompts, batch, seed, empty })
     }
 
     /// The model in training.
     pub fn model(&self) -> &StableDiffusion {
         &self.model
+    }
+}
+
+/// Linear answers to questions about a caption; dropped after training.
+struct CaptionHeads {
+    heads: [Linear; 6],
+}
+
+impl CaptionHeads {
+    fn load(at: &Loader, width: usize, concepts: usize) -> Result<Self, LoadError> {
+        let colours = OBJECT_COLOURS.len() + 1;
+        let head = |name: &str, classes: usize| Linear::load(&at.at(name), width, classes, true);
+        Ok(Self {
+            heads: [
+                head("first", concepts)?,
+                head("second", concepts + 1)?,
+                head("first_colour", colours)?,
+                head("second_colour", colours)?,
+                head("count", MAX_COUNT)?,
+                head("relation", Relation::ALL.len() + 1)?,
+            ],
+        })
+    }
+
+    /// The right answers, in the order of the heads; 0 is "none" where there may be none.
+    fn answers(labels: &SceneLabels) -> [u32; 6] {
+        let (first, second) = (labels.objects.first(), labels.objects.get(1));
+        let concept = |o: Option<&ObjectLabel>| o.map_or(0, |o| o.concept);
+        let colour = |o: Option<&ObjectLabel>| o.and_then(|o| o.colour).map_or(0, |c| c + 1);
+        let relation = labels.relation.and_then(|r| Relation::ALL.iter().position(|x| *x == r));
+        [
+            concept(first),
+            second.map_or(0, |o| o.concept + 1),
+            colour(first),
+            colour(second),
+            first.map_or(0, |o| o.count.clamp(1, MAX_COUNT) - 1),
+            relation.map_or(0, |r| r + 1),
+        ]
+        .map(|answer| answer as u32)
+    }
+
+    /// Mean cross entropy of the answers to the captions in `rows` of `features` `[b, positions, width]`.
+    fn loss(&self, features: &Tensor, rows: &[u32], labels: &[SceneLabels]) -> Result<Option<Tensor>, TrainError> {
+        if rows.is_empty() {
+            return Ok(None);
+        }
+        let behind = features.narrow(1, SUMMARY, features.dim(1) - SUMMARY)?;
+        let summary = behind.index_select(0, rows)?.mean(&[1], false)?;
+        let answers: Vec<[u32; 6]> = rows.iter().map(|&row| Self::answers(&labels[row as usize])).collect();
+        let mut total: Option<Tensor> = None;
+        for (question, head) in self.heads.iter().enumerate() {
+            let targets: Vec<u32> = answers.iter().map(|a| a[question]).collect();
+            let loss = head.forward(&summary)?.cast(DType::F32)?.cross_entropy(&targets)?;
+            total = Some(match total {
+                Some(sum) => sum.add(&loss)?,
+                None => loss,
+            });
+        }
+        Ok(total)
     }
 }
 
@@ -62,12 +143,18 @@ impl Method for DenoiserMethod {
 
     fn loss(&mut self, step: u64) -> Result<Tensor, TrainError> {
         let b = self.batch;
-        let Batch { pictures, captions, .. } = paint_batch(&self.data, step * b as u64, b);
+        let Batch { pictures, captions, labels } = paint_batch(&self.data, step * b as u64, b);
         let rng = &mut Rng::with_stream(self.seed ^ 0xD1F_F05E, step);
-        let rows: Vec<Vec<u32>> = captions
-            .iter()
-            .map(|caption| if rng.uniform() < DROPPED { self.empty.clone() } else { pad_row(&self.model, caption) })
-            .collect();
+        let mut told_rows = Vec::new();
+        let mut rows: Vec<Vec<u32>> = Vec::with_capacity(b);
+        for (i, caption) in captions.iter().enumerate() {
+            if rng.uniform() < DROPPED {
+                rows.push(self.empty.clone());
+            } else {
+                rows.push(pad_row(&self.model, caption));
+                told_rows.push(i as u32);
+            }
+        }
 
         let autoencoder = &self.model.autoencoder;
         let latents = no_grad(|| -> Result<Tensor, TrainError> {
@@ -95,10 +182,15 @@ impl Method for DenoiserMethod {
         let weights: Vec<f32> = timesteps.iter().map(|t| min_snr_v(abar(*t) / (1.0 - abar(*t)), GAMMA)).collect();
 
         let encoding = self.model.text[0].encoder.forward(&rows, DType::Bf16)?;
+        let questions = self.heads.loss(&encoding.last, &told_rows, &labels)?;
         let conditioning = UnetConditioning { context: encoding.last, added: None, guidance: None };
         let told: Vec<f32> = timesteps.iter().map(|t| *t as f32).collect();
         let predicted = self.model.unet.forward(&noisy.cast(DType::Bf16)?, &told, &conditioning)?;
-        Ok(weighted_mse(&predicted, &target, &weights)?)
+        let loss = weighted_mse(&predicted, &target, &weights)?;
+        match questions {
+            Some(questions) => Ok(loss.add(&questions.mul_scalar(QUESTIONS)?)?),
+            None => Ok(loss),
+        }
     }
 
     fn review(&mut self, step: u64, folder: &Path) -> Result<String, TrainError> {

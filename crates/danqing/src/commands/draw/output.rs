@@ -29,6 +29,10 @@ impl Output {
     /// # Errors
     /// An ending that names no format, or a folder that cannot be written to.
     pub(super) fn new(invocation: &Invocation, several: bool, composite: bool) -> Result<Self, Failure> {
+        let writable = |path: &Path| match folder_of(path) {
+            folder if folder.is_dir() => writable(path),
+            folder => Err(Failure::Failed(invocation.messages().no_folder(&folder.display().to_string()))),
+        };
         let path = invocation.path("output").map(Path::to_owned);
         if let Some(path) = &path {
             Format::for_writing(path).map_err(|e| Failure::of(&e))?;
@@ -97,10 +101,13 @@ fn free(path: &Path, numbered: bool) -> PathBuf {
     names.into_iter().find(|p| !p.exists()).unwrap_or_else(|| path.to_owned())
 }
 
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// Tries whether a file could be made beside `path`, without leaving one.
 fn writable(path: &Path) -> Result<(), Failure> {
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let probe = folder.join(format!(".danqing-{}-probe.tmp", std::process::id()));
+    let probe = folder_of(path).join(format!(".danqing-{}-probe.tmp", std::process::id()));
     let made = OpenOptions::new().write(true).create_new(true).open(&probe);
     match made {
         Ok(_) if path.is_dir() => {
