@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""A whole tiny Stable Diffusion pipeline, made and run by diffusers: the folder (random weights in float16, a byte-level
-CLIP vocabulary) and, for several scheduler classes, the latents after every step. Writes
-fixtures/reference/pipelines/tiny/ and fixtures/reference/pipelines/*.safetensors.
+"""Whole tiny pipelines of Stable Diffusion 1, XL and the XL refiner, made and run by diffusers: the folders (random
+weights in float16, a byte-level CLIP vocabulary) and the latents that they draw, the first for several scheduler classes.
+Writes fixtures/reference/pipelines/tiny*/ and fixtures/reference/pipelines/*.safetensors.
 
     python reference/gen_pipelines.py
 """
@@ -14,10 +14,10 @@ import shutil
 import diffusers
 import torch
 import transformers
-from diffusers import AutoencoderKL, StableDiffusionImg2ImgPipeline, StableDiffusionPipeline, UNet2DConditionModel
-from PIL import Image
+from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import StableDiffusionXLImg2ImgPipeline, StableDiffusionXLPipeline
 from safetensors.torch import save_file
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 HERE = pathlib.Path(__file__).resolve()
 OUT = HERE.parent.parent / "fixtures" / "reference" / "pipelines"
@@ -49,24 +49,23 @@ def byte_alphabet():
     return [chr(b) for b in keep] + [chr(256 + i) for i in range(len(extra))]
 
 
-def tokenizer():
+def tokenizer(folder, pad="<|endoftext|>"):
     letters = byte_alphabet()
     merges = ["c a", "ca t</w>", "r e", "re d</w>", "b l", "bl u", "blu e</w>"]
     tokens = letters + [c + "</w>" for c in letters] + [m.replace(" ", "") for m in merges]
     tokens += ["<|startoftext|>", "<|endoftext|>"]
-    folder = TINY / "tokenizer"
     folder.mkdir(parents=True)
     (folder / "vocab.json").write_text(json.dumps({t: i for i, t in enumerate(tokens)}, ensure_ascii=False))
     (folder / "merges.txt").write_text("#version: 0.2\n" + "\n".join(merges) + "\n")
     (folder / "tokenizer_config.json").write_text(json.dumps({
         "tokenizer_class": "CLIPTokenizer", "model_max_length": 16, "bos_token": "<|startoftext|>",
-        "eos_token": "<|endoftext|>", "pad_token": "<|endoftext|>", "unk_token": "<|endoftext|>"}))
+        "eos_token": "<|endoftext|>", "pad_token": pad, "unk_token": "<|endoftext|>"}))
     return CLIPTokenizer.from_pretrained(folder), len(tokens)
 
 
 if TINY.exists():
     shutil.rmtree(TINY)
-tok, vocabulary = tokenizer()
+tok, vocabulary = tokenizer(TINY / "tokenizer")
 text = randomise(CLIPTextModel(CLIPTextConfig(
     vocab_size=vocabulary, hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
     max_position_embeddings=16, bos_token_id=vocabulary - 2, eos_token_id=vocabulary - 1, pad_token_id=vocabulary - 1)), 1)
@@ -86,7 +85,7 @@ for part in (text, unet, vae):
     part.half()
 base.save_pretrained(TINY, safe_serialization=True)
 shutil.rmtree(TINY / "tokenizer")
-tokenizer()
+tokenizer(TINY / "tokenizer")
 for part in (text, unet, vae):
     part.float()
 
@@ -123,6 +122,85 @@ save_file(tensors, OUT / "latents.safetensors", metadata=NOTES | {
     "request": json.dumps({"prompt": PROMPT, "negative_prompt": NEGATIVE, "seed": SEED, "steps": STEPS,
                            "guidance_scale": GUIDANCE, "width": 24, "height": 16, "batch": 2}),
     "schedulers": json.dumps(configs)})
+
+
+# ---- SDXL: two encoders, pooled text, sizes; the refiner: one encoder, an aesthetic score, a picture to start from ----
+
+def text_encoder(kind, seed, hidden, **config):
+    return randomise(kind(CLIPTextConfig(
+        vocab_size=vocabulary, hidden_size=hidden, intermediate_size=2 * hidden, num_hidden_layers=3, num_attention_heads=2,
+        max_position_embeddings=16, bos_token_id=vocabulary - 2, eos_token_id=vocabulary - 1, pad_token_id=vocabulary - 1,
+        architectures=[kind.__name__], **config)), seed)
+
+
+def xl_unet(seed, context, added):
+    return randomise(UNet2DConditionModel(
+        sample_size=8, in_channels=4, out_channels=4, block_out_channels=[8, 16], layers_per_block=1,
+        cross_attention_dim=context, down_block_types=["DownBlock2D", "CrossAttnDownBlock2D"],
+        up_block_types=["CrossAttnUpBlock2D", "UpBlock2D"], attention_head_dim=[1, 2], transformer_layers_per_block=[1, 2],
+        use_linear_projection=True, addition_embed_type="text_time", addition_time_embed_dim=4,
+        projection_class_embeddings_input_dim=added, norm_num_groups=4), seed)
+
+
+def xl_vae(seed):
+    return randomise(AutoencoderKL(
+        block_out_channels=[8, 16], down_block_types=["DownEncoderBlock2D"] * 2, up_block_types=["UpDecoderBlock2D"] * 2,
+        latent_channels=4, layers_per_block=1, norm_num_groups=4, sample_size=16, scaling_factor=0.13025), seed)
+
+
+def saved(pipe, folder, tokenizers):
+    """Writes the folder in float16; the pipeline itself goes on in float32."""
+    if folder.exists():
+        shutil.rmtree(folder)
+    parts = [m for m in pipe.components.values() if isinstance(m, torch.nn.Module)]
+    for part in parts:
+        part.half()
+    pipe.save_pretrained(folder, safe_serialization=True)
+    for part in parts:
+        part.float()
+    for name, pad in tokenizers.items():
+        shutil.rmtree(folder / name)
+        tokenizer(folder / name, pad)
+    pipe.set_progress_bar_config(disable=True)
+
+
+XL, REFINER = OUT / "tiny-xl", OUT / "tiny-refiner"
+EULER = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012, "timestep_spacing": "leading",
+         "steps_offset": 1}
+for folder in (XL, REFINER):
+    if folder.exists():
+        shutil.rmtree(folder)
+tok_1, _ = tokenizer(XL / "tokenizer")
+tok_2, _ = tokenizer(XL / "tokenizer_2", "!")
+second = text_encoder(CLIPTextModelWithProjection, 12, 24, projection_dim=8, hidden_act="gelu")
+base = StableDiffusionXLPipeline(
+    vae=xl_vae(15), text_encoder=text_encoder(CLIPTextModel, 11, 16), text_encoder_2=second, tokenizer=tok_1,
+    tokenizer_2=tok_2, unet=xl_unet(13, 40, 8 + 6 * 4), scheduler=diffusers.EulerDiscreteScheduler(**EULER),
+    force_zeros_for_empty_prompt=True, add_watermarker=False)
+saved(base, XL, {"tokenizer": "<|endoftext|>", "tokenizer_2": "!"})
+COMMON = {"num_inference_steps": STEPS, "guidance_scale": GUIDANCE, "output_type": "latent"}
+tensors = {}
+for name, negative in {"negative": NEGATIVE, "zeros": None}.items():
+    tensors[f"xl.{name}.latents"] = base(
+        PROMPT, negative_prompt=negative, height=16, width=24, num_images_per_prompt=2,
+        generator=torch.Generator().manual_seed(SEED), **COMMON).images.float().contiguous()
+
+refiner = StableDiffusionXLImg2ImgPipeline(
+    vae=xl_vae(16), text_encoder=None, text_encoder_2=second, tokenizer=None, tokenizer_2=tok_2,
+    unet=xl_unet(14, 24, 8 + 5 * 4), scheduler=diffusers.EulerDiscreteScheduler(**EULER), requires_aesthetics_score=True,
+    force_zeros_for_empty_prompt=False, add_watermarker=False)
+saved(refiner, REFINER, {"tokenizer_2": "!"})
+image = picture.permute(2, 0, 1)[None].float() / 127.5 - 1
+# The mean of the latent distribution, not a draw from it.
+start = refiner.vae.encode(image).latent_dist.mean.detach() * refiner.vae.config.scaling_factor
+STRENGTH = 0.6
+tensors["refiner.picture"] = picture.contiguous()
+tensors["refiner.latents"] = refiner(
+    PROMPT, negative_prompt=NEGATIVE, image=start, strength=STRENGTH, generator=torch.Generator().manual_seed(SEED),
+    **COMMON).images.float().contiguous()
+save_file(tensors, OUT / "xl.safetensors", metadata=NOTES | {
+    "request": json.dumps({"prompt": PROMPT, "negative_prompt": NEGATIVE, "seed": SEED, "steps": STEPS,
+                           "guidance_scale": GUIDANCE, "width": 24, "height": 16, "batch": 2, "strength": STRENGTH})})
 for path in sorted(OUT.rglob("*")):
     if path.is_file():
         assert path.stat().st_size < 256 * 1024, path

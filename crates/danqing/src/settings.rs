@@ -59,8 +59,21 @@ pub(crate) static SETTINGS: &[Setting] = &[
         name: "vae",
         variable: "DANQING_VAE",
         kind: Kind::Path,
-        default: text("the checkpoint's own", "模型自带"),
-        help: text("A VAE file to use instead of the checkpoint's.", "替代模型自带 VAE 的文件。"),
+        default: text("the model's own", "模型自带"),
+        help: text(
+            "A VAE to use instead of the model's: a file or a diffusers folder.",
+            "替代模型自带的 VAE：文件或 diffusers 文件夹。",
+        ),
+    },
+    Setting {
+        name: "preview_decoder",
+        variable: "DANQING_PREVIEW_DECODER",
+        kind: Kind::Path,
+        default: text("looked for around the model, else a linear guess", "在模型周围查找，找不到则线性估计"),
+        help: text(
+            "A TAESD decoder for previews (flag `--preview-decoder`). ComfyUI's `vae_approx` and the A1111 web UI's `VAE-taesd` folders are looked into for `taesd_decoder` or `taesdxl_decoder`.",
+            "用于预览的 TAESD 解码器（选项 `--preview-decoder`）。会在 ComfyUI 的 `vae_approx` 和 A1111 的 `VAE-taesd` 文件夹中查找 `taesd_decoder` 或 `taesdxl_decoder`。",
+        ),
     },
     Setting {
         name: "clip_vocab",

@@ -4,10 +4,13 @@ use std::path::{Path, PathBuf};
 
 use danqing_kernels::isa::{Isa, isa};
 use danqing_kernels::threads::set_threads;
+use danqing_models::autoencoders::TinyDecoder;
 use danqing_models::families::stable_diffusion::StableDiffusion;
 use danqing_pipelines::DrawError;
 use danqing_pipelines::checkpoint::{self, Listed, OpenOptions};
+use danqing_pipelines::preview;
 use danqing_pipelines::starter::starter;
+use danqing_pipelines::tasks::pixels::PixelModel;
 use danqing_sampling::PredictionType;
 use danqing_tensor::DType;
 use yaml_rust2::{Yaml, YamlLoader};
@@ -26,8 +29,8 @@ const MAX_YAML: u64 = 1 << 20;
 pub(crate) struct Opened {
     /// The model.
     pub(crate) model: StableDiffusion,
-    /// Whether it is the embedded one.
-    pub(crate) starter: bool,
+    /// Where it lies; the embedded one lies nowhere.
+    pub(crate) path: Option<PathBuf>,
 }
 
 /// Opens the model that `wanted`, flag or settings ask for.
@@ -42,7 +45,7 @@ pub(crate) fn open(invocation: &Invocation, wanted: Option<&str>) -> Result<Open
     let wanted = wanted.or_else(|| invocation.text("model")).unwrap_or(STARTER);
     if wanted == STARTER {
         let dtype = dtype(invocation.text("precision"));
-        return Ok(Opened { model: starter(dtype).map_err(failed)?, starter: true });
+        return Ok(Opened { model: starter(dtype).map_err(failed)?, path: None });
     }
     let path = find(invocation, wanted)?;
     let mut vocabularies: Vec<PathBuf> = invocation.path("clip_vocab").map(Path::to_owned).into_iter().collect();
@@ -52,8 +55,42 @@ pub(crate) fn open(invocation: &Invocation, wanted: Option<&str>) -> Result<Open
         prediction: invocation.text("prediction").and_then(PredictionType::parse),
         vae: invocation.path("vae").map(Path::to_owned),
         vocabularies,
+        ..Default::default()
     };
-    Ok(Opened { model: checkpoint::open(&path, &options).map_err(failed)?, starter: false })
+    Ok(Opened { model: checkpoint::open(&path, &options).map_err(failed)?, path: Some(path) })
+}
+
+/// Opens the model that flag or settings ask for if it is a network of pixels.
+///
+/// # Errors
+/// When there is no such model or it is not whole.
+pub(crate) fn open_pixels(invocation: &Invocation) -> Result<Option<PixelModel>, Failure> {
+    let Some(wanted) = invocation.text("model").filter(|name| *name != STARTER) else { return Ok(None) };
+    let path = find(invocation, wanted)?;
+    checkpoint::open_pixels(&path).map_err(|e| Failure::Failed(invocation.messages().draw_error(&e)))
+}
+
+impl Opened {
+    /// Whether it is the embedded one.
+    pub(crate) fn starter(&self) -> bool {
+        self.path.is_none()
+    }
+
+    /// The small decoder for previews: the one that flag or settings name, else one that lies where programs put it.
+    ///
+    /// # Errors
+    /// When the named one does not load.
+    pub(crate) fn preview_decoder(&self, invocation: &Invocation) -> Result<Option<TinyDecoder>, Failure> {
+        let failed = |e: DrawError| Failure::Failed(invocation.messages().draw_error(&e));
+        if let Some(path) = invocation.path("preview-decoder").or_else(|| invocation.path("preview_decoder")) {
+            return preview::open_decoder(path, &self.model).map(Some).map_err(failed);
+        }
+        let Some(path) = &self.path else { return Ok(None) };
+        let mut places = vec![path.clone()];
+        places.extend(folders(invocation));
+        // One that was found by chance and does not fit is no reason to stop.
+        Ok(preview::locate_decoder(&self.model, &places).and_then(|at| preview::open_decoder(&at, &self.model).ok()))
+    }
 }
 
 /// bf16 where the processor multiplies in it; elsewhere it would only be slow.

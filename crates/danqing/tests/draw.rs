@@ -7,6 +7,7 @@ use std::process::Command;
 
 use danqing_imaging::inspect::report;
 use danqing_imaging::{DecodeLimits, EncodeOptions, Mask, Picture, PixelFormat, open, save};
+use danqing_testing::assets;
 
 struct Said {
     status: i32,
@@ -14,8 +15,15 @@ struct Said {
     err: String,
 }
 
+fn tiny() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/reference/pipelines/tiny")
+}
+
 fn program(folder: &Path, arguments: &[&str]) -> Command {
-    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/reference/pipelines/tiny");
+    program_with(folder, arguments, &tiny())
+}
+
+fn program_with(folder: &Path, arguments: &[&str], model: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_danqing"));
     command.arg("draw").args(arguments).arg("--model").arg(model);
     command.current_dir(folder).env_clear().env("HOME", folder).env("LANG", "C.UTF-8");
@@ -23,7 +31,11 @@ fn program(folder: &Path, arguments: &[&str]) -> Command {
 }
 
 fn draw(folder: &Path, arguments: &[&str]) -> Said {
-    let output = program(folder, arguments).output().unwrap();
+    said(program(folder, arguments))
+}
+
+fn said(mut program: Command) -> Said {
+    let output = program.output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     Said { status: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
 }
@@ -129,6 +141,48 @@ fn a_grid_is_one_sheet_and_a_preview_is_kept() {
     let sheet = drawn(folder, &with(&flags), "g.jpg");
     assert!(sheet.width() > 3 * 32 && sheet.height() > 2 * 32);
     assert_eq!(names(folder), ["g.jpg", "p.png"]);
+}
+
+#[test]
+fn previews_of_a_taesd_decoder_are_larger_than_the_guess() {
+    let Some(assets) = assets() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let decoder = assets.join("weights/vae/taesd/taesd_decoder.safetensors");
+    let decoder = decoder.to_str().unwrap();
+    let flags = ["--preview", "p.png", "--preview-every", "1", "--preview-decoder", decoder, "-o", "a.png"];
+    drawn(folder, &with(&flags), "a.png");
+    // The tiny model's latents are 16 cells wide, which TAESD makes eight times as many pixels.
+    let preview = open(&folder.join("p.png"), &DecodeLimits::default()).unwrap();
+    assert_eq!((preview.width(), preview.height()), (128, 128));
+    let wrong = draw(folder, &with(&["--preview", "p.png", "--preview-decoder", "a.png", "-o", "b.png"]));
+    assert_eq!(wrong.status, 1, "{}", wrong.err);
+    assert!(!folder.join("b.png").exists());
+}
+
+#[test]
+fn a_network_of_pixels_draws_without_words() {
+    let Some(assets) = assets() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let model = assets.join("weights/diffusion/ddpm_mnist.pt");
+    let flags = ["", "--steps", "5", "--seed", "3", "--count", "2", "-o", "digit.png"];
+    let done = said(program_with(folder, &flags, &model));
+    assert_eq!(done.status, 0, "{}", done.err);
+    assert_eq!(done.out, "wrote digit-1.png: 28 x 28, seed 3\nwrote digit-2.png: 28 x 28, seed 4\n");
+    assert!(done.err.contains("5 steps, DDIM"), "{}", done.err);
+    let info = report(&folder.join("digit-2.png"), &DecodeLimits::default()).unwrap();
+    assert_eq!(info.generation.unwrap().base.seed, Some(4));
+    for (flags, wanted) in [
+        (&["a seven", "-o", "x.png"][..], "knows no words"),
+        (&["", "--hires", "2", "-o", "x.png"], "from noise alone"),
+        (&["", "--grid", "steps=1,2", "-o", "x.png"], "--grid and ddpm_mnist"),
+    ] {
+        let refused = said(program_with(folder, flags, &model));
+        assert_ne!(refused.status, 0, "{flags:?}");
+        assert!(refused.err.contains(wanted), "{flags:?}: {}", refused.err);
+    }
+    assert_eq!(names(folder), ["digit-1.png", "digit-2.png"]);
 }
 
 #[test]

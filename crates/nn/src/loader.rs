@@ -20,17 +20,19 @@ pub struct LoadOptions {
     pub trainable: bool,
     /// Whether layers pack their weights for activations of `dtype` while loading and keep nothing else.
     pub prepack: bool,
+    /// Whether values are read. Without them every parameter is zero and takes no memory; names and shapes are still checked.
+    pub values: bool,
 }
 
 impl LoadOptions {
     /// Frozen weights of one type, packed while loading: for running a network.
     pub fn inference(dtype: DType) -> Self {
-        LoadOptions { dtype, trainable: false, prepack: true }
+        LoadOptions { dtype, trainable: false, prepack: true, values: true }
     }
 
     /// Trainable f32 master weights.
     pub fn training() -> Self {
-        LoadOptions { dtype: DType::F32, trainable: true, prepack: false }
+        LoadOptions { dtype: DType::F32, trainable: true, prepack: false, values: true }
     }
 }
 
@@ -180,6 +182,10 @@ impl Loader {
                 self.state().mismatch.missing.push(key);
                 return Ok(Param::absent(name, shape, dtype)?);
             }
+        }
+        if !self.shared.options.values {
+            self.state().used.insert(key);
+            return Ok(Param::absent(name, shape, dtype)?);
         }
         let value = match dtype {
             DType::F32 => Tensor::from_slice(&source.read_f32(&key)?, shape)?,

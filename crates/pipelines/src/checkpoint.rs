@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use danqing_checkpoints::{Weights, is_weight_file};
-use danqing_models::families::stable_diffusion::{Component, LoadOptions, ModelParts, StableDiffusion};
+use danqing_models::families::ddpm::PixelDdpm;
+use danqing_models::families::stable_diffusion::{Component, LoadOptions, ModelParts, Parts, StableDiffusion};
 use danqing_models::tokenizers::{ClipTokenizer, Which, locate};
 use danqing_sampling::PredictionType;
 use danqing_tensor::DType;
 use serde_json::Value;
 
 use crate::DrawError;
+use crate::tasks::pixels::PixelModel;
 
 /// How a checkpoint is opened.
 #[derive(Debug, Clone)]
@@ -19,15 +21,17 @@ pub struct OpenOptions {
     pub dtype: DType,
     /// What the network predicts, where the checkpoint does not say.
     pub prediction: Option<PredictionType>,
-    /// An autoencoder to use instead of the checkpoint's own.
+    /// An autoencoder to use instead of the checkpoint's own: a file, its diffusers folder, or a folder with a `vae` in it.
     pub vae: Option<PathBuf>,
     /// Where CLIP's vocabulary may lie, for single files, which carry none.
     pub vocabularies: Vec<PathBuf>,
+    /// Which weights are read.
+    pub parts: Parts,
 }
 
 impl Default for OpenOptions {
     fn default() -> Self {
-        Self { dtype: DType::F32, prediction: None, vae: None, vocabularies: Vec::new() }
+        Self { dtype: DType::F32, prediction: None, vae: None, vocabularies: Vec::new(), parts: Parts::ALL }
     }
 }
 
@@ -42,8 +46,12 @@ pub fn open(path: &Path, options: &OpenOptions) -> Result<StableDiffusion, DrawE
     if !path.exists() {
         return Err(DrawError::Checkpoint(format!("there is no model at {}", path.display())));
     }
-    let parts = if path.is_dir() { folder(path)? } else { single(path, options)? };
-    let load = LoadOptions { dtype: options.dtype, prediction: options.prediction };
+    let mut parts = if path.is_dir() { folder(path)? } else { single(path, options)? };
+    if let Some(vae) = &options.vae {
+        let (ModelParts::Folder { autoencoder, .. } | ModelParts::Single { autoencoder, .. }) = &mut parts;
+        *autoencoder = Some(lone_autoencoder(vae)?);
+    }
+    let load = LoadOptions { dtype: options.dtype, prediction: options.prediction, parts: options.parts };
     Ok(StableDiffusion::load(&parts, load)?)
 }
 
@@ -93,7 +101,16 @@ fn folder(path: &Path) -> Result<ModelParts, DrawError> {
             tokenizers.insert(name.to_string(), tokenizer);
         }
     }
-    Ok(ModelParts::Folder { name: name_of(path), index, components, tokenizers })
+    Ok(ModelParts::Folder { name: name_of(path), index, components, tokenizers, autoencoder: None })
+}
+
+/// An autoencoder by itself.
+fn lone_autoencoder(path: &Path) -> Result<Component, DrawError> {
+    let inside = path.join("vae");
+    let path = if inside.join("config.json").is_file() { &inside } else { path };
+    let config = if path.is_dir() { json(&path.join("config.json"))? } else { None };
+    let weights = Weights::open(path)?.unwrapped();
+    Ok(Component { config: config.unwrap_or(Value::Null), weights: Some(weights) })
 }
 
 fn single(path: &Path, options: &OpenOptions) -> Result<ModelParts, DrawError> {
@@ -102,20 +119,35 @@ fn single(path: &Path, options: &OpenOptions) -> Result<ModelParts, DrawError> {
         let found = locate(path, &options.vocabularies, which).and_then(|f| f.load());
         found.map_err(|e| DrawError::Checkpoint(e.to_string()))
     };
-    let second = vocabulary(Which::Second).or_else(|_| vocabulary(Which::First).map(|t| t.padding_with(0)))?;
+    // OpenCLIP pads with the first token, whatever the vocabulary that was found says.
+    let second = vocabulary(Which::Second).or_else(|_| vocabulary(Which::First))?.padding_with(0);
     let sidecar = ["yaml", "yml"].iter().find_map(|extension| {
         let at = path.with_extension(extension);
         let meta = std::fs::metadata(&at).ok().filter(|m| m.len() <= MAX_CONFIG)?;
         meta.is_file().then(|| std::fs::read_to_string(&at).ok())?
     });
-    let autoencoder = options.vae.as_ref().map(|p| Weights::open(p).map(|w| w.unwrapped())).transpose()?;
     Ok(ModelParts::Single {
         name: name_of(path),
         weights,
         sidecar,
         tokenizers: [vocabulary(Which::First)?, second],
-        autoencoder,
+        autoencoder: None,
     })
+}
+
+/// Opens the network of pixels at `path`; `None` where the file is something else.
+///
+/// # Errors
+/// A file that cannot be read, or such a network that is not whole.
+pub fn open_pixels(path: &Path) -> Result<Option<PixelModel>, DrawError> {
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let weights = Weights::open(path)?.unwrapped();
+    if !PixelDdpm::detect(&weights) {
+        return Ok(None);
+    }
+    Ok(Some(PixelModel { name: name_of(path), network: PixelDdpm::load(weights, DType::F32)? }))
 }
 
 /// A file or folder that may be a model.
@@ -179,9 +211,13 @@ fn listed_folder(path: &Path) -> Listed {
 }
 
 fn listed_file(path: &Path) -> Listed {
-    let recognised = Weights::open(path)
-        .map_err(DrawError::from)
-        .and_then(|weights| Ok(danqing_models::families::stable_diffusion::recognise_file(&weights.unwrapped())?));
+    let recognised = Weights::open(path).map_err(DrawError::from).and_then(|weights| {
+        let weights = weights.unwrapped();
+        if PixelDdpm::detect(&weights) {
+            return Ok("a small DDPM of pixels, draws without words".into());
+        }
+        Ok(danqing_models::families::stable_diffusion::recognise_file(&weights)?)
+    });
     match recognised {
         Ok(title) => Listed { path: path.into(), kind: "checkpoint", title, reason_not_loadable: None },
         Err(error) => Listed {

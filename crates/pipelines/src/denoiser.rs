@@ -131,8 +131,9 @@ impl<'a> UnetDenoiser<'a> {
                 None
             } else {
                 let (h, w) = self.pixels;
-                let negative = self.steps.iter().any(|s| jobs.iter().all(|(p, _)| *p == s.negative));
-                self.model.added(&gather(&self.prompts.pooled)?, h, w, negative)?
+                let negative: Vec<bool> =
+                    jobs.iter().map(|(p, _)| self.steps.iter().any(|s| s.negative == *p)).collect();
+                self.model.added(&gather(&self.prompts.pooled)?, h, w, &negative)?
             };
             let conditioning = UnetConditioning { context, added, guidance: None };
             let out = self.model.unet.forward(&sample.cast(self.model.dtype)?, &vec![timestep; rows], &conditioning)?;

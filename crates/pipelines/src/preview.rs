@@ -1,9 +1,14 @@
 //! What a picture looks like by now: by a small decoder, or a linear guess from the latent.
 
+use std::path::{Path, PathBuf};
+
+use danqing_checkpoints::Weights;
 use danqing_imaging::{Picture, PixelFormat};
 use danqing_models::autoencoders::TinyDecoder;
 use danqing_models::families::stable_diffusion::StableDiffusion;
+use danqing_nn::{LoadOptions, Loader};
 use danqing_sampling::noise::NoiseShape;
+use danqing_tensor::DType;
 
 use crate::DrawError;
 use crate::layout::{map_to_picture, to_nhwc};
@@ -17,6 +22,46 @@ const LINEAR: [[f32; 3]; 5] = [
     [-0.2314, -0.2972, -0.4864],
     [-0.0881, -0.1241, -0.2061],
 ];
+
+/// Folders that hold small decoders, relative to a folder of models or one of its parents: ComfyUI's, A1111's.
+const DECODER_FOLDERS: [&str; 5] = ["vae_approx", "models/vae_approx", "VAE-taesd", "models/VAE-taesd", ""];
+/// How far above a folder of models a program's root is looked for.
+const PARENTS: usize = 4;
+
+/// The small decoder of `model`'s family in the folder trees around `places`, where it is there.
+pub fn locate_decoder(model: &StableDiffusion, places: &[PathBuf]) -> Option<PathBuf> {
+    let name = model.family?.tiny_autoencoder;
+    let folders = places.iter().flat_map(|place| place.ancestors().take(PARENTS));
+    let mut candidates = folders.flat_map(|folder| {
+        DECODER_FOLDERS.iter().flat_map(move |inside| {
+            let at = folder.join(inside);
+            ["safetensors", "pth", "pt"].map(|extension| at.join(format!("{name}_decoder.{extension}")))
+        })
+    });
+    candidates.find(|path| path.is_file())
+}
+
+/// Opens a decoder of the TAESD family: its own file, or diffusers' `AutoencoderTiny` (a file or its folder).
+///
+/// # Errors
+/// When the file cannot be read, is no such decoder, or decodes other latents than `model`'s.
+pub fn open_decoder(path: &Path, model: &StableDiffusion) -> Result<TinyDecoder, DrawError> {
+    let weights = Weights::open(path)?.unwrapped();
+    // diffusers does not count the clamp in front.
+    let weights = match weights.contains("decoder.layers.0.weight") {
+        true => weights.renamed(|name| {
+            let (index, leaf) = name.strip_prefix("decoder.layers.")?.split_once('.')?;
+            Some(format!("{}.{leaf}", index.parse::<usize>().ok()? + 1))
+        })?,
+        false => weights,
+    };
+    let channels = model.autoencoder.config().latent_channels;
+    let refuse = |why: String| DrawError::Checkpoint(format!("{}: no preview decoder: {why}", path.display()));
+    let loader = Loader::new(weights, LoadOptions::inference(DType::F32));
+    let decoder = TinyDecoder::load(&loader, channels).map_err(|e| refuse(e.to_string()))?;
+    loader.finish().map_err(|e| refuse(e.to_string()))?;
+    Ok(decoder)
+}
 
 /// A preview of the first picture of scaled latents `[b, c, h, w]`.
 ///

@@ -54,27 +54,13 @@ impl Settings {
         let width = side("width", own(init.map(|i| i.0), request.width), model.size_multiple())?;
         let height = side("height", own(init.map(|i| i.1), request.height), model.size_multiple())?;
 
-        let steps = request.steps.unwrap_or(defaults.steps);
-        if steps == 0 || steps > MAX_STEPS {
-            return refuse(format!("{steps} steps: give 1 to {MAX_STEPS}"));
-        }
-        if request.batch_size == 0 || request.batch_size > MAX_BATCH {
-            return refuse(format!("{} pictures at once: give 1 to {MAX_BATCH}", request.batch_size));
-        }
+        let steps = counts(request, defaults.steps)?;
         // In diffusers' order of drawing a folder's own sampler and spacing are the defaults.
         let class = model.diffusers_class.filter(|_| request.noise.order == DrawOrder::Diffusers);
         let own = class.map(|c| c.sampler).unwrap_or(&defaults.sampler);
-        let name = request.sampler.as_deref().unwrap_or(own);
-        let Some(sampler) = samplers::find(name) else {
-            let known: Vec<&str> = samplers::SAMPLERS.iter().map(|s| s.spec().id).collect();
-            return refuse(format!("sampler {name:?} is not known; there are {}", known.join(", ")));
-        };
+        let sampler = sampler_named(request.sampler.as_deref().unwrap_or(own))?;
         let own = class.and_then(|c| model.timestep_spacing.as_deref().or(Some(c.default_spacing)));
-        let name = request.schedule.as_deref().or(own).unwrap_or(&defaults.schedule);
-        let Some(schedule) = schedules::find(name) else {
-            let known: Vec<&str> = schedules::SCHEDULES.iter().map(|s| s.spec().id).collect();
-            return refuse(format!("schedule {name:?} is not known; there are {}", known.join(", ")));
-        };
+        let schedule = schedule_named(request.schedule.as_deref().or(own).unwrap_or(&defaults.schedule))?;
         let guidance_scale = request.guidance_scale.unwrap_or(defaults.guidance_scale);
         if !(0.0..=100.0).contains(&guidance_scale) {
             return refuse(format!("guidance {guidance_scale}: give 0 to 100"));
@@ -106,6 +92,55 @@ impl Settings {
             guidance_rescale,
         })
     }
+
+    /// Settles `request` for a network of square pictures of `side` pixels that knows no words.
+    ///
+    /// # Errors
+    /// When a value is out of range, a name unknown, or something is asked for that such a network cannot do.
+    pub fn without_words(side: usize, request: &DrawRequest) -> Result<Self, DrawError> {
+        if !request.prompt.trim().is_empty() || !request.negative_prompt.trim().is_empty() {
+            return refuse("this model knows no words: give an empty prompt (\"\")".into());
+        }
+        if request.init.is_some() || request.hires.is_some() {
+            return refuse("this model draws from noise alone: no start picture and no larger pass".into());
+        }
+        Ok(Self {
+            width: side,
+            height: side,
+            batch: request.batch_size,
+            steps: counts(request, 50)?,
+            sampler: sampler_named(request.sampler.as_deref().unwrap_or("ddim"))?,
+            schedule: schedule_named(request.schedule.as_deref().unwrap_or("linspace"))?,
+            guidance_scale: 1.0,
+            guidance_rescale: 0.0,
+        })
+    }
+}
+
+/// The steps asked for or `own`; refuses impossible numbers of steps and pictures.
+fn counts(request: &DrawRequest, own: usize) -> Result<usize, DrawError> {
+    let steps = request.steps.unwrap_or(own);
+    if steps == 0 || steps > MAX_STEPS {
+        return refuse(format!("{steps} steps: give 1 to {MAX_STEPS}"));
+    }
+    if request.batch_size == 0 || request.batch_size > MAX_BATCH {
+        return refuse(format!("{} pictures at once: give 1 to {MAX_BATCH}", request.batch_size));
+    }
+    Ok(steps)
+}
+
+fn sampler_named(name: &str) -> Result<&'static dyn Sampler, DrawError> {
+    samplers::find(name).ok_or_else(|| {
+        let known: Vec<&str> = samplers::SAMPLERS.iter().map(|s| s.spec().id).collect();
+        DrawError::Request(format!("sampler {name:?} is not known; there are {}", known.join(", ")))
+    })
+}
+
+fn schedule_named(name: &str) -> Result<&'static dyn SigmaSchedule, DrawError> {
+    schedules::find(name).ok_or_else(|| {
+        let known: Vec<&str> = schedules::SCHEDULES.iter().map(|s| s.spec().id).collect();
+        DrawError::Request(format!("schedule {name:?} is not known; there are {}", known.join(", ")))
+    })
 }
 
 /// A side in pixels, rounded to the nearest multiple that the model can do.

@@ -61,8 +61,9 @@ pub fn starter(dtype: DType) -> Result<StableDiffusion, DrawError> {
         index: json(text!("model_index.json"))?,
         components,
         tokenizers: BTreeMap::from([("tokenizer".to_string(), tokenizer)]),
+        autoencoder: None,
     };
-    Ok(StableDiffusion::load(&parts, LoadOptions { dtype, prediction: None })?)
+    Ok(StableDiffusion::load(&parts, LoadOptions { dtype, ..Default::default() })?)
 }
 
 #[cfg(test)]

@@ -60,6 +60,15 @@ impl DiffusersClass {
             _ => StartScale::UnitVariance,
         }
     }
+
+    /// What the state at the last sigma is multiplied by: Euler's kin hold picture plus noise, the others that at unit
+    /// variance, which counts where a run ends before sigma 0 (`set_alpha_to_one` false, `final_sigmas_type` `sigma_min`).
+    pub fn end_scale(&self, last_sigma: f64) -> f64 {
+        match self.manner {
+            SpacingManner::Euler => 1.0,
+            _ => 1.0 / (1.0 + last_sigma * last_sigma).sqrt(),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -76,5 +85,7 @@ mod tests {
         let euler = DiffusersClass::find("EulerDiscreteScheduler").unwrap();
         assert_eq!(euler.start_scale("leading"), StartScale::UnitVariance);
         assert_eq!(euler.start_scale("trailing"), StartScale::Sigma);
+        let ddim = DiffusersClass::find("DDIMScheduler").unwrap();
+        assert_eq!((euler.end_scale(0.75), ddim.end_scale(0.75), ddim.end_scale(0.0)), (1.0, 0.8, 1.0));
     }
 }

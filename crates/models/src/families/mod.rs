@@ -71,10 +71,10 @@ pub struct ModelFamily {
     pub scaling_factor: f32,
     /// Native picture side in pixels.
     pub native_size: usize,
+    /// The TAESD file that decodes its latents, without `_decoder` and extension.
+    pub tiny_autoencoder: &'static str,
     /// What its network predicts where nothing says otherwise; `None` where releases differ and a probe is needed.
     pub prediction: Option<PredictionType>,
-    /// Numbers of SDXL's size conditioning: 6 (sizes, crop, target) or 5 (sizes, crop, aesthetic score).
-    pub time_ids: usize,
 }
 
 const CLIP_L: TextBranch = TextBranch {
@@ -106,8 +106,8 @@ pub static SD1: ModelFamily = ModelFamily {
     text: &[CLIP_L],
     scaling_factor: 0.18215,
     native_size: 512,
+    tiny_autoencoder: "taesd",
     prediction: Some(PredictionType::Epsilon),
-    time_ids: 0,
 };
 
 /// Stable Diffusion 2.x: OpenCLIP-H without its last layer; epsilon (512) and v (768) releases look alike.
@@ -125,8 +125,8 @@ pub static SD2: ModelFamily = ModelFamily {
     }],
     scaling_factor: 0.18215,
     native_size: 768,
+    tiny_autoencoder: "taesd",
     prediction: None,
-    time_ids: 0,
 };
 
 /// Stable Diffusion XL base: CLIP-L and OpenCLIP-bigG.
@@ -147,8 +147,8 @@ pub static SDXL: ModelFamily = ModelFamily {
     ],
     scaling_factor: 0.13025,
     native_size: 1024,
+    tiny_autoencoder: "taesdxl",
     prediction: Some(PredictionType::Epsilon),
-    time_ids: 6,
 };
 
 /// Stable Diffusion XL refiner: OpenCLIP-bigG alone, with an aesthetic score.
@@ -162,8 +162,8 @@ pub static SDXL_REFINER: ModelFamily = ModelFamily {
     text: &[TextBranch { prefix: "conditioner.embedders.0.model.", ..BIG_G }],
     scaling_factor: 0.13025,
     native_size: 1024,
+    tiny_autoencoder: "taesdxl",
     prediction: Some(PredictionType::Epsilon),
-    time_ids: 5,
 };
 
 /// The text-to-picture families.

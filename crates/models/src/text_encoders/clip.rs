@@ -65,6 +65,11 @@ impl ClipTextConfig {
         self.architectures.iter().any(|a| a == "CLIPTextModelWithProjection")
     }
 
+    /// Width of the pooled output.
+    pub fn pooled_width(&self) -> usize {
+        if self.has_projection() { self.projection_dim } else { self.hidden_size }
+    }
+
     fn activation(&self) -> Option<Activation> {
         match self.hidden_act.as_str() {
             "quick_gelu" => Some(Activation::QuickGelu),

@@ -5,26 +5,25 @@ use std::ops::ControlFlow;
 use danqing_imaging::{Filter, Infotext, Picture, ResizeOptions};
 use danqing_models::autoencoders::TinyDecoder;
 use danqing_models::families::stable_diffusion::StableDiffusion;
-use danqing_sampling::diffusers;
+use danqing_sampling::diffusers::{self, DiffusersClass};
 use danqing_sampling::guidance::GuidanceOptions;
 use danqing_sampling::noise::{DrawOrder, NoiseShape, SeededNoise, Variation};
 use danqing_sampling::schedules::{Levels, levels_for};
 use danqing_sampling::start::{StartScale, StrengthRule, pure_noise};
-use danqing_sampling::{Draw, NoiseSource, Outcome, SamplerOptions, SamplerState, sample};
+use danqing_sampling::{Draw, NoisePath, NoiseSource, Outcome, SamplerOptions, SamplerState, sample};
 use danqing_tensor::{DType, Tensor};
 
-use crate::conditioning::{EncodeOptions, EncodedPrompts, encode};
 use crate::control::{Control, phase};
-use crate::denoiser::{LatentMask, PromptShare, StepPrompts, UnetDenoiser};
+use crate::denoiser::{LatentMask, UnetDenoiser};
 use crate::error::DrawError;
 use crate::inpaint::{self, Area};
 use crate::latents;
 use crate::plan::{MemoryPlan, PlanInput, available_memory};
 use crate::preview;
-use crate::prompts::{self, Dialect, Emphasis, PromptOptions, PromptPlan, WeightedPrompt};
-use crate::request::{DrawRequest, Drawn, Event, Init, MaskedContent, Phase};
+use crate::request::{DrawRequest, Drawn, Event, HiresPass, Init, MaskedContent, Phase};
 use crate::resume::SavedRun;
 use crate::settings::Settings;
+use crate::tasks::prompting::{EncodedRun, prompts_of};
 
 /// What drawing may use beside the model.
 #[derive(Debug, Default)]
@@ -35,6 +34,8 @@ pub struct DrawTools<'a> {
     pub resume: Option<SavedRun>,
     /// Bytes that may be used; `None` is what the system says is free.
     pub memory: Option<u64>,
+    /// The prompts, where [`encode_prompts`] has encoded them already.
+    pub prompts: Option<EncodedRun>,
 }
 
 /// Draws what `request` asks for.
@@ -77,6 +78,28 @@ pub fn sample_latents(
     Ok((sampled.latents, sampled.shape))
 }
 
+/// The prompts of `request`, encoded: with them in [`DrawTools`] sampling needs no text encoder any more.
+///
+/// # Errors
+/// As [`draw`].
+pub fn encode_prompts(
+    model: &StableDiffusion,
+    request: &DrawRequest,
+    control: &dyn Control,
+) -> Result<EncodedRun, DrawError> {
+    let settings = Settings::of(model, request)?;
+    let run = Run { model, request, tools: &DrawTools::default(), control, settings: &settings };
+    let mut passes = vec![(settings.steps, request.init.as_ref().map(|i| i.strength))];
+    if let Some(hires) = request.hires {
+        passes.push((second_pass_steps(&settings, &hires), Some(hires.strength)));
+    }
+    let encoded = passes.into_iter().map(|(steps, strength)| {
+        let (levels, _) = run.levels(steps, strength)?;
+        prompts_of(model, request, levels.steps(), settings.steps, control)
+    });
+    Ok(EncodedRun::new(encoded.collect::<Result<_, _>>()?))
+}
+
 /// The memory that `request` takes at its worst moment.
 pub fn plan_memory(model: &StableDiffusion, settings: &Settings, request: &DrawRequest) -> MemoryPlan {
     let f = model.autoencoder.config().downscale();
@@ -95,6 +118,10 @@ pub fn plan_memory(model: &StableDiffusion, settings: &Settings, request: &DrawR
     })
 }
 
+fn second_pass_steps(settings: &Settings, hires: &HiresPass) -> usize {
+    if hires.steps == 0 { settings.steps } else { hires.steps }
+}
+
 fn unchanged(settings: &Settings, request: &DrawRequest, init: &Init) -> Result<Vec<Drawn>, DrawError> {
     let picture = fitted(&init.picture, settings.width, settings.height)?;
     let infotext = Infotext::new(request.prompt.clone(), request.negative_prompt.clone());
@@ -109,12 +136,6 @@ fn fitted(picture: &Picture, width: usize, height: usize) -> Result<Picture, Dra
     }
     let options = ResizeOptions { filter: Filter::Lanczos3, ..Default::default() };
     Ok(danqing_imaging::resize(picture, width as u32, height as u32, &options)?)
-}
-
-/// Prompts of a run, planned and encoded.
-struct Prompts {
-    encoded: EncodedPrompts,
-    steps: Vec<StepPrompts>,
 }
 
 /// A picture made ready to start from.
@@ -178,7 +199,7 @@ impl Run<'_> {
                     content: MaskedContent::Original,
                     extra: None,
                 };
-                let steps = if hires.steps == 0 { settings.steps } else { hires.steps };
+                let steps = second_pass_steps(settings, &hires);
                 (self.pass(1, larger, Some(&start), steps, Phase::Hires)?, larger)
             }
             None => (latents, shape),
@@ -219,8 +240,12 @@ impl Run<'_> {
     ) -> Result<Vec<f32>, DrawError> {
         let (model, settings, request) = (self.model, self.settings, self.request);
         let (levels, full) = self.levels(steps, start.map(|s| s.strength))?;
-        let prompts = self.prompts(levels.steps(), settings.steps)?;
+        let prompts = match &self.tools.prompts {
+            Some(run) => run.pass(number, levels.steps())?,
+            None => prompts_of(model, request, levels.steps(), settings.steps, self.control)?,
+        };
         let mut noise = self.noise(shape)?;
+        let path = model.predicts.prediction.path();
         let fingerprint = fingerprint(model, request);
         if self.tools.resume.as_ref().is_some_and(|saved| saved.fingerprint != fingerprint) {
             let why = "the saved run was asked for something else: repeat its command, or start afresh without it";
@@ -232,7 +257,6 @@ impl Run<'_> {
             _ => {
                 let mut values = vec![0.0; shape.numel()];
                 noise.draw(Draw::Initial, &mut values)?;
-                let path = model.predicts.prediction.path();
                 let mut x = pure_noise(&values, levels.sigmas[0], path, self.start_scale(full));
                 if let Some(start) = start {
                     add_start(&mut x, start, path.alpha(levels.sigmas[0]) as f32);
@@ -276,6 +300,9 @@ impl Run<'_> {
         if outcome == Outcome::Stopped || self.control.stopped() {
             return Err(DrawError::Stopped);
         }
+        let class = self.sampler_class().filter(|_| path == NoisePath::VarianceExploding);
+        let end = class.map_or(1.0, |c| c.end_scale(levels.sigmas[total])) as f32;
+        state.x.iter_mut().for_each(|v| *v *= end);
         if let Some(LatentMask { original, mask }) = &mask {
             for (plane, original) in state.x.chunks_exact_mut(mask.len()).zip(original.chunks_exact(mask.len())) {
                 for ((v, o), m) in plane.iter_mut().zip(original).zip(mask) {
@@ -312,11 +339,16 @@ impl Run<'_> {
             _ if !full => StartScale::Sigma,
             DrawOrder::A1111 => StartScale::Sigma,
             DrawOrder::ComfyUi => StartScale::UnitVariance,
-            DrawOrder::Diffusers => diffusers::CLASSES
-                .iter()
-                .find(|c| c.sampler == settings.sampler.spec().id)
-                .map_or(StartScale::UnitVariance, |c| c.start_scale(settings.schedule.spec().id)),
+            DrawOrder::Diffusers => {
+                self.sampler_class().map_or(StartScale::UnitVariance, |c| c.start_scale(settings.schedule.spec().id))
+            }
         }
+    }
+
+    /// The class of diffusers' that the sampler stands for, where pictures are drawn as it does.
+    fn sampler_class(&self) -> Option<&'static DiffusersClass> {
+        let own = |c: &&DiffusersClass| c.sampler == self.settings.sampler.spec().id;
+        diffusers::CLASSES.iter().find(own).filter(|_| self.request.noise.order == DrawOrder::Diffusers)
     }
 
     fn noise(&self, shape: NoiseShape) -> Result<SeededNoise, DrawError> {
@@ -327,62 +359,6 @@ impl Run<'_> {
             Some(v) => noise.with_variation(Variation { seed: v.seed, strength: v.strength })?,
             None => noise,
         })
-    }
-
-    fn prompts(&self, steps: usize, first_pass: usize) -> Result<Prompts, DrawError> {
-        let request = self.request;
-        let plan = |text: &str, negative: bool| {
-            let first_pass_steps = (first_pass != steps).then_some(first_pass);
-            let options = PromptOptions { dialect: request.dialect, steps, first_pass_steps, negative };
-            prompts::plan(text, &options).map_err(|e| DrawError::Request(e.to_string()))
-        };
-        let positive = plan(&request.prompt, false)?;
-        let negative = plan(&request.negative_prompt, true)?;
-        for notice in positive.notices.iter().chain(&negative.notices) {
-            self.control.event(Event::Notice(notice.clone()));
-        }
-
-        // Every different prompt is encoded once; `first` finds its row.
-        let mut rows: Vec<&WeightedPrompt> = Vec::new();
-        let index = |plan: &PromptPlan, base: usize| -> Vec<usize> {
-            plan.conjunctions
-                .iter()
-                .scan(base, |next, c| {
-                    let at = *next;
-                    *next += c.parts.len();
-                    Some(at)
-                })
-                .collect()
-        };
-        let positive_at = index(&positive, 0);
-        rows.extend(positive.conjunctions.iter().flat_map(|c| &c.parts).map(|p| &p.prompt));
-        let negative_at = index(&negative, rows.len());
-        rows.extend(negative.conjunctions.iter().flat_map(|c| &c.parts).map(|p| &p.prompt));
-
-        let emphasis = request.emphasis.unwrap_or(match request.dialect {
-            Dialect::ComfyUi => Emphasis::FromEmpty,
-            _ => Emphasis::Original,
-        });
-        let options = EncodeOptions { clip_skip: request.clip_skip, emphasis };
-        let mut encoded = encode(self.model, &rows, options)?;
-        if self.model.zeros_for_empty_prompt && request.negative_prompt.trim().is_empty() {
-            for at in &negative_at {
-                encoded.blank(*at)?;
-            }
-        }
-        let steps = (0..steps)
-            .map(|step| {
-                let at = positive.index_at(step);
-                let positive = positive.conjunctions[at]
-                    .parts
-                    .iter()
-                    .enumerate()
-                    .map(|(i, part)| PromptShare { prompt: positive_at[at] + i, weight: part.weight as f32 })
-                    .collect();
-                StepPrompts { positive, negative: negative_at[negative.index_at(step)] }
-            })
-            .collect();
-        Ok(Prompts { encoded, steps })
     }
 
     fn start(&self, area: &Area) -> Result<Start, DrawError> {
@@ -476,7 +452,7 @@ impl Run<'_> {
     }
 }
 
-fn generator_name(request: &DrawRequest) -> &'static str {
+pub(super) fn generator_name(request: &DrawRequest) -> &'static str {
     use danqing_sampling::noise::Generator;
     match request.noise.generator {
         Generator::Cpu(_) => "CPU",

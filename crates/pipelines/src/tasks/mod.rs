@@ -1,3 +1,7 @@
 //! The tasks: what an engine can be asked for.
 
 pub mod draw;
+pub mod pixels;
+mod prompting;
+
+pub use prompting::EncodedRun;

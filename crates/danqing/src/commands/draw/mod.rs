@@ -3,6 +3,7 @@
 mod grid;
 mod options;
 mod output;
+mod pixels;
 mod prompt;
 mod wish;
 
@@ -10,6 +11,7 @@ use std::path::Path;
 
 use danqing_imaging::sheet::{SheetOptions, contact_sheet};
 use danqing_imaging::{GenerationInfo, Picture};
+use danqing_models::autoencoders::TinyDecoder;
 use danqing_models::families::stable_diffusion::StableDiffusion;
 use danqing_pipelines::DrawError;
 use danqing_pipelines::request::{DrawRequest, Drawn};
@@ -90,8 +92,17 @@ fn run(invocation: &Invocation) -> Result<(), Failure> {
         invocation.path("preview"),
         invocation.path("save-run").is_some(),
     );
+    if let Some(model) = wire::open_pixels(invocation)? {
+        for (given, option) in [(axes.is_some(), "--grid"), (resume.is_some(), "--resume")] {
+            if given {
+                return Err(Failure::Usage(messages.not_both(option, &model.name)));
+            }
+        }
+        return pixels::run(invocation, &watch, output, &model, request, count);
+    }
     let opened = open(invocation, &watch, like.as_ref())?;
-    let mut session = Session { invocation, watch, opened, output, original: None };
+    let preview = if request.preview_every > 0 { opened.preview_decoder(invocation)? } else { None };
+    let mut session = Session { invocation, watch, opened, preview, output, original: None };
     session.size(&mut request, like.as_ref());
     session.original = prompt::settle(invocation, &session.watch, &session.opened, &mut request);
     session.announce(&request)?;
@@ -128,6 +139,8 @@ struct Session<'a> {
     invocation: &'a Invocation,
     watch: Watch,
     opened: Opened,
+    /// What previews are decoded by.
+    preview: Option<TinyDecoder>,
     output: Output,
     /// The prompt before it was put into English.
     original: Option<String>,
@@ -141,7 +154,7 @@ impl Session<'_> {
     /// Settles the size that is drawn and, for the starter, the one that is written.
     fn size(&mut self, request: &mut DrawRequest, like: Option<&GenerationInfo>) {
         let wished = self.invocation.size("size");
-        if !self.opened.starter {
+        if !self.opened.starter() {
             let said = like.and_then(|i| Some((i.base.width? as u32, i.base.height? as u32)));
             if let Some((w, h)) = wished.or(said.filter(|_| request.init.is_none())) {
                 (request.width, request.height) = (Some(w), Some(h));
@@ -181,7 +194,7 @@ impl Session<'_> {
 
     fn draw(&self, request: &DrawRequest, resume: Option<SavedRun>) -> Result<Vec<Drawn>, Failure> {
         let memory = self.invocation.count("memory").map(|mib| mib << 20);
-        let tools = DrawTools { preview: None, resume, memory };
+        let tools = DrawTools { preview: self.preview.as_ref(), resume, memory, ..Default::default() };
         let drawn = draw(self.model(), request, &tools, &self.watch);
         self.watch.finish();
         drawn.map_err(|e| self.failed(&e, request))

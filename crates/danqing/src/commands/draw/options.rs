@@ -27,7 +27,7 @@ pub(super) static GROUPS: &[Group] = &[
         title: text("Model", "模型"),
         arguments: &[
             Argument::option("model", "MODEL", Kind::Text, text("A checkpoint file, a diffusers folder, a name that `danqing models` lists, or starter", "模型文件、diffusers 文件夹、`danqing models` 列出的名称，或 starter")).short('m'),
-            Argument::option("vae", "FILE", Kind::Path, text("A VAE to use instead of the checkpoint's", "替代模型自带的 VAE")),
+            Argument::option("vae", "FILE", Kind::Path, text("A VAE to use instead of the model's: a file or a diffusers folder", "替代模型自带的 VAE：文件或 diffusers 文件夹")),
             Argument::option("prediction", "KIND", Kind::Choice(PREDICTIONS), text("What the network predicts, where the checkpoint does not say", "模型未说明时，指定网络的预测类型")),
             Argument::option("precision", "KIND", Kind::Choice(PRECISIONS), text("Arithmetic", "运算精度")),
             Argument::option("threads", "N", Kind::Count(1, 1024), text("Threads of computation", "计算线程数")),
@@ -85,6 +85,7 @@ pub(super) static GROUPS: &[Group] = &[
             Argument::option("quality", "N", Kind::Count(1, 100), text("Quality of a JPEG", "JPEG 质量")),
             Argument::option("preview", "FILE", Kind::Path, text("Keep a preview in this file while drawing", "绘制过程中不断更新的预览文件")),
             Argument::option("preview-every", "STEPS", Kind::Count(1, 1000), text("Steps between previews [default 5]", "每隔几步更新预览（默认 5）")),
+            Argument::option("preview-decoder", "FILE", Kind::Path, text("A TAESD decoder for previews", "用于预览的 TAESD 解码器")),
             Argument::option("save-run", "FILE", Kind::Path, text("When stopped by Ctrl-C, keep the run here", "按 Ctrl-C 停止时，把进度存到此文件")),
             Argument::option("resume", "FILE", Kind::Path, text("Go on with a run kept by --save-run; give the same options again", "继续 --save-run 保存的进度；其余选项须相同")),
             Argument::switch("quiet", text("Print nothing but errors", "只显示错误")).short('q'),

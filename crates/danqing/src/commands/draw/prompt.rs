@@ -19,7 +19,7 @@ pub(super) fn settle(
     opened: &Opened,
     request: &mut DrawRequest,
 ) -> Option<String> {
-    if opened.starter {
+    if opened.starter() {
         name_unknown(invocation, watch, &request.prompt);
         return None;
     }

@@ -149,6 +149,9 @@ pub fn clip(at: Below<'_>) -> Option<ClipTextConfig> {
     let projection = at.rows("text_projection.weight");
     Some(ClipTextConfig {
         vocab_size,
+        // CLIP's vocabularies end with the begin and the end token.
+        bos_token_id: (vocab_size as u32).saturating_sub(2),
+        eos_token_id: (vocab_size as u32).saturating_sub(1),
         hidden_size,
         intermediate_size: at.rows(&name("encoder.layers.0.mlp.fc1.weight"))?,
         num_hidden_layers: at.count(|i| name(&format!("encoder.layers.{i}.layer_norm1.weight"))),
@@ -168,6 +171,9 @@ pub fn open_clip(at: Below<'_>, drop_last_layer: bool) -> Option<ClipTextConfig>
     let projection = at.columns("text_projection").filter(|_| !drop_last_layer);
     Some(ClipTextConfig {
         vocab_size,
+        // CLIP's vocabularies end with the begin and the end token.
+        bos_token_id: (vocab_size as u32).saturating_sub(2),
+        eos_token_id: (vocab_size as u32).saturating_sub(1),
         hidden_size,
         intermediate_size: at.rows("transformer.resblocks.0.mlp.c_fc.weight")?,
         num_hidden_layers: layers.checked_sub(usize::from(drop_last_layer))?,

@@ -1,7 +1,7 @@
 //! Puts a model together from its parts.
 
 use danqing_checkpoints::Weights;
-use danqing_nn::{LoadOptions as ParamOptions, Loader};
+use danqing_nn::{LoadOptions as ParamOptions, Loader, ParamStore};
 use danqing_sampling::diffusers::DiffusersClass;
 use danqing_sampling::schedules::{LastSigma, ScheduleOptions, SpacingManner};
 use danqing_sampling::training_noise::BetaSchedule;
@@ -10,13 +10,14 @@ use danqing_tensor::DType;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::autoencoder::{autoencoder_from_folder, autoencoder_from_single, autoencoder_given};
 use super::detect::{self, Below};
 use super::keys;
 use super::parts::{Component, ModelParts};
 use super::prediction::{self, PredictionSource, Predicts};
 use super::source::Renamed;
 use super::{SamplingDefaults, StableDiffusion, TextBranchModel};
-use crate::autoencoders::{AutoencoderKl, AutoencoderKlConfig};
+use crate::autoencoders::AutoencoderKlConfig;
 use crate::error::ModelError;
 use crate::families::{self, HiddenState, ModelFamily, TextBranch, TextLayout};
 use crate::text_encoders::{ClipTextConfig, ClipTextEncoder};
@@ -30,16 +31,41 @@ pub struct LoadOptions {
     pub dtype: DType,
     /// What the network predicts, where the checkpoint does not say.
     pub prediction: Option<PredictionType>,
+    /// What is read.
+    pub parts: Parts,
 }
 
 impl Default for LoadOptions {
     fn default() -> Self {
-        Self { dtype: DType::F32, prediction: None }
+        Self { dtype: DType::F32, prediction: None, parts: Parts::ALL }
     }
 }
 
+/// The parts of a model whose weights are read. The others are checked by names and shapes, take no memory and must not
+/// be run: for working through a large model one part at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Parts {
+    /// The text encoders.
+    pub text: bool,
+    /// The U-Net.
+    pub unet: bool,
+    /// The autoencoder.
+    pub autoencoder: bool,
+}
+
+impl Parts {
+    /// Everything.
+    pub const ALL: Self = Self { text: true, unet: true, autoencoder: true };
+    /// The text encoders alone.
+    pub const TEXT: Self = Self { text: true, unet: false, autoencoder: false };
+    /// The U-Net alone.
+    pub const UNET: Self = Self { text: false, unet: true, autoencoder: false };
+    /// The autoencoder alone.
+    pub const AUTOENCODER: Self = Self { text: false, unet: false, autoencoder: true };
+}
+
 /// Tensors that published files carry and that no evaluation needs.
-fn needless(name: &str) -> bool {
+pub(super) fn needless(name: &str) -> bool {
     let leaf = name.rsplit('.').next().unwrap_or(name);
     leaf == "position_ids"
         || leaf == "logit_scale"
@@ -51,7 +77,7 @@ fn needless(name: &str) -> bool {
         || name.contains(".loss.")
 }
 
-fn unknown<T>(what: String) -> Result<T, ModelError> {
+pub(super) fn unknown<T>(what: String) -> Result<T, ModelError> {
     Err(ModelError::Unknown(what))
 }
 
@@ -112,11 +138,16 @@ fn title(family: Option<&ModelFamily>, in_channels: usize) -> String {
     if in_channels == 9 { format!("{name}, inpainting") } else { name.into() }
 }
 
-fn params(dtype: DType) -> ParamOptions {
-    ParamOptions::inference(dtype)
+fn params(dtype: DType, read: bool) -> ParamOptions {
+    ParamOptions { values: read, ..ParamOptions::inference(dtype) }
 }
 
-fn parsed<T: DeserializeOwned>(what: &str, config: &Value) -> Result<T, ModelError> {
+/// What a part takes in memory.
+pub(super) fn size(store: &ParamStore, read: bool) -> u64 {
+    if read { store.bytes() as u64 } else { 0 }
+}
+
+pub(super) fn parsed<T: DeserializeOwned>(what: &str, config: &Value) -> Result<T, ModelError> {
     // Fields that a file sets to null keep their defaults.
     let mut config = config.clone();
     if let Some(fields) = config.as_object_mut() {
@@ -126,7 +157,7 @@ fn parsed<T: DeserializeOwned>(what: &str, config: &Value) -> Result<T, ModelErr
 }
 
 fn from_folder(parts: &ModelParts, options: LoadOptions) -> Result<StableDiffusion, ModelError> {
-    let ModelParts::Folder { name, index, components, tokenizers } = parts else {
+    let ModelParts::Folder { name, index, components, tokenizers, autoencoder } = parts else {
         return unknown("not a folder".into());
     };
     let part = |folder: &str| -> Result<(&Component, &Weights), ModelError> {
@@ -138,17 +169,27 @@ fn from_folder(parts: &ModelParts, options: LoadOptions) -> Result<StableDiffusi
 
     let (component, weights) = part("unet")?;
     let config: UnetConfig = parsed("unet/config.json", &component.config)?;
-    let loader = Loader::new(weights.clone(), params(options.dtype));
+    let read = options.parts;
+    let loader = Loader::new(weights.clone(), params(options.dtype, read.unet));
     let unet = Unet::load(&loader, &config)?;
-    let mut bytes = loader.finish()?.bytes() as u64;
-
-    let (component, weights) = part("vae")?;
-    let vae_config: AutoencoderKlConfig = parsed("vae/config.json", &component.config)?;
-    let (autoencoder, size) = autoencoder_from_folder(weights, &vae_config, options.dtype)?;
-    bytes += size;
+    let mut bytes = size(&loader.finish()?, read.unet);
 
     let added = config.projection_class_embeddings_input_dim.filter(|_| config.has_added_conditioning());
     let family = families::of_unet(config.cross_attention_dim, added);
+
+    let vae = params(options.dtype, read.autoencoder);
+    let own = part("vae").and_then(|(component, weights)| {
+        let config: AutoencoderKlConfig = parsed("vae/config.json", &component.config)?;
+        Ok((weights, config))
+    });
+    let scaling = family.unwrap_or(&families::SD1).scaling_factor;
+    let (autoencoder, taken) = match (autoencoder, own) {
+        (Some(given), own) => autoencoder_given(given, own.map_or(scaling, |(_, c)| c.scaling_factor), vae)?,
+        (None, own) => own.and_then(|(weights, config)| autoencoder_from_folder(weights, &config, vae))?,
+    };
+    let downscale = autoencoder.config().downscale();
+    bytes += taken;
+
     let branches: Vec<TextBranch> = match family {
         Some(family) => family.text.to_vec(),
         None => folder_branches(components.contains_key("text_encoder_2"), components.contains_key("text_encoder")),
@@ -164,9 +205,9 @@ fn from_folder(parts: &ModelParts, options: LoadOptions) -> Result<StableDiffusi
         if component.config.get("architectures").is_none() && weights.contains("text_projection.weight") {
             config.architectures = vec!["CLIPTextModelWithProjection".into()];
         }
-        let loader = Loader::new(weights.clone(), params(options.dtype));
+        let loader = Loader::new(weights.clone(), params(options.dtype, read.text));
         let encoder = ClipTextEncoder::load(&loader, &config)?;
-        bytes += loader.finish_ignoring(needless)?.bytes() as u64;
+        bytes += size(&loader.finish_ignoring(needless)?, read.text);
         text.push(TextBranchModel {
             encoder,
             tokenizer: tokenizer.clone(),
@@ -175,6 +216,7 @@ fn from_folder(parts: &ModelParts, options: LoadOptions) -> Result<StableDiffusi
         });
     }
 
+    let numbers = time_ids(&config, &text)?;
     let scheduler = components.get("scheduler").map(|c| &c.config).cloned().unwrap_or(Value::Null);
     let zero_snr = scheduler.get("rescale_betas_zero_snr").and_then(Value::as_bool).unwrap_or(false);
     let configured = match scheduler.get("prediction_type").and_then(Value::as_str) {
@@ -185,10 +227,9 @@ fn from_folder(parts: &ModelParts, options: LoadOptions) -> Result<StableDiffusi
         // diffusers' own default where a configuration is there and silent.
         None => (!scheduler.is_null()).then_some((PredictionType::Epsilon, PredictionSource::Configuration)),
     };
-    let predicts = settle(configured, zero_snr, options.prediction, family, &unet)?;
+    let predicts = settle(configured, zero_snr, options, family, &unet)?;
     let noise = training_noise(&scheduler, predicts)?;
     let spacing = scheduler.get("timestep_spacing").and_then(Value::as_str).map(String::from);
-    let downscale = vae_config.downscale();
     let native_size = config.sample_size.map(|s| s * downscale).or(family.map(|f| f.native_size)).unwrap_or(512);
     let zeros = index.get("force_zeros_for_empty_prompt").and_then(Value::as_bool).unwrap_or(false);
     let own = index.get("danqing").cloned().unwrap_or(Value::Null);
@@ -198,7 +239,7 @@ fn from_folder(parts: &ModelParts, options: LoadOptions) -> Result<StableDiffusi
         family,
         text,
         autoencoder,
-        time_ids: time_ids(&config),
+        time_ids: numbers,
         unet,
         noise,
         predicts,
@@ -227,55 +268,18 @@ fn folder_branches(second: bool, first: bool) -> Vec<TextBranch> {
     branches
 }
 
-/// Numbers of the size conditioning: what is left of the added width beside the pooled text.
-fn time_ids(config: &UnetConfig) -> usize {
+/// Numbers of the size conditioning, from what is left of the added width beside the pooled text: 6 (size, crop, target)
+/// or 5 (size, crop, aesthetic score).
+fn time_ids(config: &UnetConfig, text: &[TextBranchModel]) -> Result<usize, ModelError> {
     let added = config.projection_class_embeddings_input_dim.filter(|_| config.has_added_conditioning());
-    let family = families::of_unet(config.cross_attention_dim, added);
-    match (family, added) {
-        (Some(family), _) => family.time_ids,
-        (None, Some(_)) => 6,
-        (None, None) => 0,
+    let (Some(added), Some(each)) = (added, config.addition_time_embed_dim) else { return Ok(0) };
+    let pooled = text.iter().filter(|t| t.pooled).map(|t| t.encoder.config().pooled_width()).next().unwrap_or(0);
+    match added.checked_sub(pooled).map(|rest| (rest / each, rest % each)) {
+        Some((numbers @ (5 | 6), 0)) => Ok(numbers),
+        _ => Err(ModelError::Configuration(format!(
+            "the U-Net's added conditioning is {added} wide: beside {pooled} of the text that is not 5 or 6 numbers of {each}"
+        ))),
     }
-}
-
-fn autoencoder_from_folder(
-    weights: &Weights,
-    config: &AutoencoderKlConfig,
-    dtype: DType,
-) -> Result<(AutoencoderKl, u64), ModelError> {
-    let old = weights.contains("decoder.mid_block.attentions.0.query.weight");
-    let source = Renamed::new(weights, "", move |name| {
-        if old && let Some(stored) = keys::autoencoder_old_attention(name) {
-            return Some(stored);
-        }
-        None
-    });
-    let loader = Loader::new(source, params(dtype));
-    let autoencoder = AutoencoderKl::load(&loader, config)?;
-    let bytes = loader.finish()?.bytes() as u64;
-    Ok((autoencoder, bytes))
-}
-
-fn autoencoder_from_single(
-    weights: &Weights,
-    prefix: &str,
-    scaling_factor: f32,
-    dtype: DType,
-) -> Result<(AutoencoderKl, u64), ModelError> {
-    if weights.contains("decoder.up_blocks.0.resnets.0.conv1.weight") {
-        // A diffusers autoencoder in one file; its shape is that of every published one.
-        let config = AutoencoderKlConfig { scaling_factor, ..Default::default() };
-        return autoencoder_from_folder(weights, &config, dtype);
-    }
-    let Some(config) = detect::autoencoder(Below { weights, prefix }, scaling_factor) else {
-        return unknown(format!("{} holds no autoencoder under {prefix:?}: give one with --vae", weights.source()));
-    };
-    let levels = config.block_out_channels.len();
-    let source = Renamed::new(weights, prefix, move |name| keys::autoencoder(levels, name));
-    let loader = Loader::new(source, params(dtype));
-    let autoencoder = AutoencoderKl::load(&loader, &config)?;
-    let bytes = loader.finish_ignoring(needless)?.bytes() as u64;
-    Ok((autoencoder, bytes))
 }
 
 const UNET_PREFIX: &str = "model.diffusion_model.";
@@ -303,26 +307,29 @@ fn from_single(parts: &ModelParts, options: LoadOptions) -> Result<StableDiffusi
     };
     let mapped = config.clone();
     let source = Renamed::new(weights, UNET_PREFIX, move |n| keys::unet(&mapped, n));
-    let loader = Loader::new(source, params(options.dtype));
+    let read = options.parts;
+    let loader = Loader::new(source, params(options.dtype, read.unet));
     let unet = Unet::load(&loader, &config)?;
-    let mut bytes = loader.finish_ignoring(needless)?.bytes() as u64;
+    let mut bytes = size(&loader.finish_ignoring(needless)?, read.unet);
 
-    let (autoencoder, size) = match autoencoder {
-        Some(own) => autoencoder_from_single(own, "", family.scaling_factor, options.dtype)?,
-        None => autoencoder_from_single(weights, "first_stage_model.", family.scaling_factor, options.dtype)?,
+    let vae = params(options.dtype, read.autoencoder);
+    let (autoencoder, taken) = match autoencoder {
+        Some(given) => autoencoder_given(given, family.scaling_factor, vae)?,
+        None => autoencoder_from_single(weights, "first_stage_model.", family.scaling_factor, vae)?,
     };
-    bytes += size;
+    bytes += taken;
 
     let mut text = Vec::new();
     for branch in family.text {
         let tokenizer = &tokenizers[usize::from(branch.layout != TextLayout::Transformers)];
-        let (branch, size) = text_from_single(weights, branch, tokenizer, options.dtype)?;
-        bytes += size;
+        let (branch, taken) = text_from_single(weights, branch, tokenizer, params(options.dtype, read.text))?;
+        bytes += taken;
         text.push(branch);
     }
 
+    let numbers = time_ids(&config, &text)?;
     let (said, zero_snr) = prediction::of_single(weights, sidecar.as_deref());
-    let predicts = settle(said, zero_snr, options.prediction, Some(family), &unet)?;
+    let predicts = settle(said, zero_snr, options, Some(family), &unet)?;
     let noise = training_noise(&Value::Null, predicts)?;
     Ok(StableDiffusion {
         name: name.clone(),
@@ -330,7 +337,7 @@ fn from_single(parts: &ModelParts, options: LoadOptions) -> Result<StableDiffusi
         family: Some(family),
         text,
         autoencoder,
-        time_ids: time_ids(&config),
+        time_ids: numbers,
         unet,
         noise,
         predicts,
@@ -350,7 +357,7 @@ fn text_from_single(
     weights: &Weights,
     branch: &TextBranch,
     tokenizer: &ClipTokenizer,
-    dtype: DType,
+    options: ParamOptions,
 ) -> Result<(TextBranchModel, u64), ModelError> {
     let at = Below { weights, prefix: branch.prefix };
     let config = match branch.layout {
@@ -369,9 +376,9 @@ fn text_from_single(
         TextLayout::Transformers => Renamed::new(weights, branch.prefix, |_| None),
         TextLayout::OpenClip { .. } => Renamed::new(weights, branch.prefix, move |n| keys::open_clip(&mapped, n)),
     };
-    let loader = Loader::new(source, params(dtype));
+    let loader = Loader::new(source, options);
     let encoder = ClipTextEncoder::load(&loader, &config)?;
-    let bytes = loader.finish_ignoring(needless)?.bytes() as u64;
+    let bytes = size(&loader.finish_ignoring(needless)?, options.values);
     let tokenizer = tokenizer.clone();
     Ok((TextBranchModel { encoder, tokenizer, hidden: branch.hidden, pooled: branch.pooled }, bytes))
 }
@@ -404,14 +411,17 @@ fn resemblance(weights: &Weights) -> String {
 fn settle(
     said: Option<(PredictionType, PredictionSource)>,
     zero_snr: bool,
-    user: Option<PredictionType>,
+    options: LoadOptions,
     family: Option<&'static ModelFamily>,
     unet: &Unet,
 ) -> Result<Predicts, ModelError> {
     let of_family = || family.and_then(|f| f.prediction).map(|p| (p, PredictionSource::Family));
-    let found = said.or(user.map(|p| (p, PredictionSource::User))).or_else(of_family);
+    let found = said.or(options.prediction.map(|p| (p, PredictionSource::User))).or_else(of_family);
     let (prediction, source) = match found {
         Some(found) => found,
+        None if !options.parts.unet => {
+            return unknown("what the network predicts is found by running it: read the U-Net, or say it".into());
+        }
         None => (prediction::probe(unet)?, PredictionSource::Probe),
     };
     Ok(Predicts { prediction, source, zero_snr })

@@ -2,6 +2,7 @@
 //!
 //! Source: Rombach et al. 2022; Podell et al. 2023 (added conditioning, two encoders).
 
+mod autoencoder;
 pub mod detect;
 pub mod keys;
 mod load;
@@ -9,7 +10,7 @@ mod parts;
 mod prediction;
 mod source;
 
-pub use load::{LoadOptions, recognise, recognise_file};
+pub use load::{LoadOptions, Parts, recognise, recognise_file};
 pub use parts::{Component, ModelParts};
 pub use prediction::{PredictionSource, Predicts};
 
@@ -163,7 +164,8 @@ impl StableDiffusion {
         self.unet.config().in_channels == 2 * self.autoencoder.config().latent_channels + 1
     }
 
-    /// The size conditioning of `rows` pictures of `height` by `width` pixels.
+    /// The added conditioning of pictures of `height` by `width` pixels: a row of `pooled` each, and whether the row is a
+    /// negative prompt's.
     ///
     /// # Errors
     /// None for sizes that fit memory.
@@ -172,17 +174,19 @@ impl StableDiffusion {
         pooled: &Tensor,
         height: usize,
         width: usize,
-        negative: bool,
+        negative: &[bool],
     ) -> Result<Option<AddedConditioning>, TensorError> {
         if self.time_ids == 0 {
             return Ok(None);
         }
-        let rows = pooled.dim(0);
         let (h, w) = (height as f32, width as f32);
-        // The refiner's aesthetic scores are those that diffusers and ComfyUI use.
-        let score = if negative { 2.5 } else { 6.0 };
-        let one: Vec<f32> = if self.time_ids == 5 { vec![h, w, 0.0, 0.0, score] } else { vec![h, w, 0.0, 0.0, h, w] };
-        let time_ids = Tensor::from_vec(one.repeat(rows), &[rows, self.time_ids])?;
+        let row = |negative: &bool| match self.time_ids {
+            // The refiner's aesthetic scores are those that diffusers and ComfyUI use.
+            5 => vec![h, w, 0.0, 0.0, if *negative { 2.5 } else { 6.0 }],
+            _ => vec![h, w, 0.0, 0.0, h, w],
+        };
+        let time_ids: Vec<f32> = negative.iter().flat_map(row).collect();
+        let time_ids = Tensor::from_vec(time_ids, &[negative.len(), self.time_ids])?;
         Ok(Some(AddedConditioning { pooled: pooled.clone(), time_ids }))
     }
 }

@@ -30,6 +30,8 @@ pub enum ModelParts {
         components: BTreeMap<String, Component>,
         /// Tokenizers by folder name.
         tokenizers: BTreeMap<String, ClipTokenizer>,
+        /// An autoencoder to use instead of the folder's own; its configuration is null if it is a lone file.
+        autoencoder: Option<Component>,
     },
     /// A single file in the LDM layout.
     Single {
@@ -41,7 +43,7 @@ pub enum ModelParts {
         sidecar: Option<String>,
         /// The CLIP tokenizers that single files do not carry: for CLIP-L, for OpenCLIP.
         tokenizers: [ClipTokenizer; 2],
-        /// An autoencoder to use instead of the file's own.
-        autoencoder: Option<Weights>,
+        /// An autoencoder to use instead of the file's own; its configuration is null if it is a lone file.
+        autoencoder: Option<Component>,
     },
 }
