@@ -17,7 +17,7 @@ pub(crate) fn conformance(arguments: &[String]) -> Outcome {
     script(
         "reference/conformance/run.sh",
         arguments,
-        "it needs Python with torch, diffusers, transformers and safetensors, some 16 GB of memory and 30 GB of disk",
+        "it needs Python with torch, diffusers, transformers and safetensors, some 12 GB of memory and 8 GB of disk",
     )
 }
 
