@@ -81,7 +81,12 @@ impl Loader {
 
     /// Trainable parameters with a random start: a parameter's values depend on the seed and its name alone.
     pub fn random(seed: u64) -> Loader {
-        Loader::from_origin(Origin::Random(seed), LoadOptions::training(), None)
+        Loader::random_with(seed, LoadOptions::training())
+    }
+
+    /// As [`Loader::random`], kept in another way: a network of some shape without a checkpoint, to be measured.
+    pub fn random_with(seed: u64, options: LoadOptions) -> Loader {
+        Loader::from_origin(Origin::Random(seed), options, None)
     }
 
     fn from_origin(origin: Origin, options: LoadOptions, key_map: Option<Box<KeyMap>>) -> Loader {
