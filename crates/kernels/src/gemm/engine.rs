@@ -6,13 +6,14 @@
 //!
 //! Each output is one uninterrupted sum over blocks and taps, so it does not depend on how the work is cut.
 
-use super::finish::{Finish, Run, finish_for};
-use super::micro::{Args, Micro, TILE, Tap};
+use super::finish::{Finish, FinishRun, Run, finish_for};
+use super::micro::{Ahead, Args, Micro, TILE, Tap};
 use super::packed::{BLOCK, PANEL, PackedB};
+use super::plan::{Plan, Sizes, groups_per_finish};
 use crate::element::Element;
 use crate::isa::isa;
 use crate::pool::PooledBuf;
-use crate::threads::parallel_for;
+use crate::threads::{parallel_for, threads};
 
 /// Up to 16 rows of A.
 #[derive(Clone, Copy, Debug)]
@@ -84,13 +85,8 @@ pub(crate) struct Product<'a, O> {
 // SAFETY: the pointers are read, or written in disjoint rows and columns by each task.
 unsafe impl<O: Sync> Sync for Product<'_, O> {}
 
-/// Bytes of A, or of B, that should stay in the second-level cache.
-const CACHED_A: usize = 512 << 10;
-const CACHED_B: usize = 1 << 20;
 /// Bytes of outputs that are no longer cached when they are written.
 const FORGOTTEN: usize = 1 << 20;
-/// Multiplications and additions that make a task worth its start.
-const TASK: usize = 64 << 20;
 
 /// How panels are cut into groups of at most `most`, as even as possible: a lone last panel would waste registers.
 pub(crate) fn groups(panels: usize, most: usize) -> Vec<(usize, usize)> {
@@ -118,74 +114,116 @@ pub(crate) unsafe fn run<O: Element>(product: &Product<'_, O>) {
     if tiles.is_empty() || groups.is_empty() {
         return;
     }
-    // Blocks of rows that stay cached while the groups pass by; then enough tasks, by rows first.
-    let row_bytes = (k * product.b.precision().bytes() * product.taps.len().clamp(1, 3)).max(1);
-    let cached = (CACHED_A / row_bytes / TILE).clamp(4, 64) & !1;
-    let work = tiles.len() * TILE * n * k * product.taps.len() * 2;
-    let wanted = (work / TASK).clamp(1, 64);
-    let rows_per_task = cached.min(tiles.len().div_ceil(wanted).next_multiple_of(2)).max(cached.min(8));
-    let row_tasks = tiles.len().div_ceil(rows_per_task);
-    let prefetch = tiles.len() * TILE * n * size_of::<O>() > FORGOTTEN;
-    let group_tasks = wanted.div_ceil(row_tasks).min(groups.len());
-    parallel_for(row_tasks * group_tasks, &|task| {
-        let (row_task, group_task) = (task % row_tasks, task / row_tasks);
-        let tiles = &tiles[row_task * rows_per_task..tiles.len().min((row_task + 1) * rows_per_task)];
-        let groups = &groups[group_task * groups.len() / group_tasks..(group_task + 1) * groups.len() / group_tasks];
+    let widest = groups.iter().map(|group| group.1).max().unwrap_or(0);
+    let plan = Plan::of(
+        isa,
+        Sizes {
+            tiles: tiles.len(),
+            tile_bytes: TILE * k * product.b.precision().bytes(),
+            groups: groups.len(),
+            group_bytes: widest * product.b.panel_bytes(),
+            work: tiles.len() * TILE * n * k * product.taps.len() * 2,
+            threads: threads(),
+        },
+    );
+    let forgotten = tiles.len() * TILE * n * size_of::<O>() > FORGOTTEN;
+    parallel_for(plan.tasks(), &|task| {
+        let (rows, columns) = plan.parts(task);
+        let tiles = &tiles[rows * plan.tiles_per_task..tiles.len().min((rows + 1) * plan.tiles_per_task)];
+        let part = |i: usize| i * groups.len() / plan.group_tasks;
+        let groups = &groups[part(columns)..part(columns + 1)];
         (micro.begin)();
-        let b_bytes: usize = groups.iter().map(|group| group.1 * product.b.panel_bytes()).sum();
-        // What is small enough to stay cached is passed over again and again: B if it can be, else a block of A.
-        let at_once = if b_bytes <= CACHED_B { groups.len() } else { 1 };
-        let widest = groups.chunks(at_once).map(|some| some.iter().map(|group| group.1).sum::<usize>()).max();
+        // SAFETY: the caller's promise; tasks have disjoint rows or columns.
+        unsafe { Task { product, micro, finish, tiles, forgotten }.run(groups, plan.at_once) };
+        (micro.end)();
+    });
+}
+
+/// Some rows of a product.
+struct Task<'a, O> {
+    product: &'a Product<'a, O>,
+    micro: Micro,
+    finish: FinishRun<O>,
+    tiles: &'a [Tile],
+    /// Whether outputs should be fetched ahead.
+    forgotten: bool,
+}
+
+impl<O: Element> Task<'_, O> {
+    /// # Safety
+    /// As [`run`]; no one else may touch the outputs of these rows and groups.
+    unsafe fn run(&self, groups: &[(usize, usize)], at_once: usize) {
+        let together = groups_per_finish(self.micro.panels);
+        let widest = groups.chunks(together).map(|some| some.iter().map(|group| group.1).sum::<usize>()).max();
         // Not a multiple of 256 bytes, at which rows would share sets of the first-level cache.
-        let ldc = widest.unwrap_or(0) * PANEL + if at_once > 1 { PANEL } else { 0 };
+        let ldc = widest.unwrap_or(0) * PANEL + if together > 1 { PANEL } else { 0 };
         let mut sums = PooledBuf::<f32>::dirty(2 * TILE * ldc);
-        for groups in groups.chunks(at_once) {
-            let (first, last) = (groups[0], groups[groups.len() - 1]);
-            let column = first.0 * PANEL;
-            let columns = ((last.0 + last.1) * PANEL).min(n) - column;
-            for pair in tiles.chunks(2) {
-                let second = pair.get(1);
-                let mut args = Args {
-                    a: [product.a.wrapping_add(pair[0].a), product.a.wrapping_add(second.unwrap_or(&pair[0]).a)],
-                    rows: [pair[0].rows, second.map_or(0, |tile| tile.rows)],
-                    a_stride: product.a_stride,
-                    taps: product.taps,
-                    pack_taps: product.b.taps(),
-                    k,
-                    b: product.b.panel(first.0),
-                    panel_stride: product.b.panel_bytes(),
-                    panels: 0,
-                    sums: sums.as_mut_ptr(),
-                    ldc,
-                    accumulate: false,
+        for (c, chunk) in groups.chunks(at_once).enumerate() {
+            // Where one group is read at a time, the next is fetched from far away meanwhile, each pair its share.
+            let next = groups.get(c + 1).filter(|_| at_once == 1);
+            for (p, pair) in self.tiles.chunks(2).enumerate() {
+                let ahead = match next {
+                    _ if at_once > 1 => Ahead::NONE,
+                    _ if c == 0 && p == 0 => Ahead::own(self.product.b, chunk[0].0),
+                    Some(&(panel, _)) => Ahead::share(self.product.b, panel, p, self.tiles.len().div_ceil(2)),
+                    None => Ahead::NONE,
                 };
-                for &(panel, panels) in groups {
-                    if prefetch {
-                        for tile in pair {
-                            product.tiles.each_run(tile, |_, rows, out_row| {
-                                let (column, columns) = (panel * PANEL, panels * PANEL);
-                                product.finish.prefetch(rows, out_row, product.tiles.step, column, columns);
-                            });
-                        }
-                    }
-                    args.b = product.b.panel(panel);
-                    args.panels = panels;
-                    args.sums = sums[panel * PANEL - column..].as_mut_ptr();
-                    // SAFETY: the caller's promise about A; panels are inside the pack; the sums hold 32 rows of all groups.
-                    unsafe { (micro.run)(&args) };
-                }
-                for (half, tile) in pair.iter().enumerate() {
-                    product.tiles.each_run(tile, |row, rows, out_row| {
-                        let sums = sums[(half * TILE + row) * ldc..].as_ptr();
-                        let run = Run { sums, ldc, rows, out_row, step: product.tiles.step, column, columns };
-                        // SAFETY: the caller's promise about the output; each task has its own rows and columns.
-                        unsafe { finish(&product.finish, &run) };
-                    });
+                for some in chunk.chunks(together) {
+                    // SAFETY: the caller's promise; the sums hold 32 rows of these groups.
+                    unsafe { self.pair(pair, some, &mut sums, ldc, ahead) };
                 }
             }
         }
-        (micro.end)();
-    });
+    }
+
+    /// Up to two tiles times a few groups.
+    ///
+    /// # Safety
+    /// As [`Task::run`]; `sums` must hold 32 rows of the groups, `ldc` apart.
+    unsafe fn pair(&self, pair: &[Tile], groups: &[(usize, usize)], sums: &mut [f32], ldc: usize, ahead: Ahead) {
+        let product = self.product;
+        let second = pair.get(1);
+        let (first, last) = (groups[0], groups[groups.len() - 1]);
+        let column = first.0 * PANEL;
+        let columns = ((last.0 + last.1) * PANEL).min(product.b.n()) - column;
+        if self.forgotten {
+            for tile in pair {
+                product.tiles.each_run(tile, |_, rows, out_row| {
+                    product.finish.prefetch(rows, out_row, product.tiles.step, column, columns);
+                });
+            }
+        }
+        let mut args = Args {
+            a: [product.a.wrapping_add(pair[0].a), product.a.wrapping_add(second.unwrap_or(&pair[0]).a)],
+            rows: [pair[0].rows, second.map_or(0, |tile| tile.rows)],
+            a_stride: product.a_stride,
+            taps: product.taps,
+            pack_taps: product.b.taps(),
+            k: product.b.k(),
+            b: product.b.panel(first.0),
+            panel_stride: product.b.panel_bytes(),
+            panels: 0,
+            sums: sums.as_mut_ptr(),
+            ldc,
+            accumulate: false,
+            ahead,
+        };
+        for &(panel, panels) in groups {
+            args.b = product.b.panel(panel);
+            args.panels = panels;
+            args.sums = sums[panel * PANEL - column..].as_mut_ptr();
+            // SAFETY: the caller's promise about A; panels are inside the pack; the sums hold 32 rows of all groups.
+            unsafe { (self.micro.run)(&args) };
+        }
+        for (half, tile) in pair.iter().enumerate() {
+            product.tiles.each_run(tile, |row, rows, out_row| {
+                let sums = sums[(half * TILE + row) * ldc..].as_ptr();
+                let run = Run { sums, ldc, rows, out_row, step: product.tiles.step, column, columns };
+                // SAFETY: the caller's promise about the output; each task has its own rows and columns.
+                unsafe { (self.finish)(&product.finish, &run) };
+            });
+        }
+    }
 }
 
 /// How many elements of A a row must be readable for.

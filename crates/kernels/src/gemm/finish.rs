@@ -19,16 +19,24 @@ pub(crate) struct Finish<'a, O> {
 }
 
 impl<O: Element> Finish<'_, O> {
-    /// Asks for the cache lines of outputs that will be written soon: they lie a row apart, which no hardware foresees.
+    /// Asks for the cache lines of outputs that will be written soon, and of the residual that will be read with them: they
+    /// lie a row apart, which no hardware foresees.
     #[inline(always)]
     pub fn prefetch(&self, rows: usize, out_row: usize, step: usize, column: usize, columns: usize) {
         #[cfg(target_arch = "x86_64")]
         for r in 0..rows {
-            let start = (out_row + r * step) * self.ldo + self.column + column;
+            use std::arch::x86_64::{_MM_HINT_ET0, _MM_HINT_T0, _mm_prefetch};
+            let row = out_row + r * step;
+            let out = self.out.wrapping_add(row * self.ldo + self.column + column).cast::<i8>();
+            let residual = self.epilogue.residual.map(|x| x.as_ptr().wrapping_add(row * self.n + self.column + column));
             for at in (0..columns * size_of::<O>()).step_by(64) {
-                use std::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
                 // SAFETY: a prefetch touches no memory, whatever the address.
-                unsafe { _mm_prefetch::<_MM_HINT_ET0>(self.out.wrapping_add(start).cast::<i8>().wrapping_add(at)) };
+                unsafe {
+                    _mm_prefetch::<_MM_HINT_ET0>(out.wrapping_add(at));
+                    if let Some(residual) = residual {
+                        _mm_prefetch::<_MM_HINT_T0>(residual.cast::<i8>().wrapping_add(at));
+                    }
+                }
             }
         }
         #[cfg(not(target_arch = "x86_64"))]

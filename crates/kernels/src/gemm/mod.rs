@@ -11,6 +11,7 @@ mod lanes;
 pub(crate) mod micro;
 mod operand;
 pub(crate) mod packed;
+mod plan;
 pub(crate) mod reduce;
 #[cfg(test)]
 pub(crate) mod scalar;

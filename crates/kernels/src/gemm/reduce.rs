@@ -6,7 +6,7 @@
 //! taps. Chunks and their order follow from the shape alone, and so do the parts that are summed separately.
 
 use super::engine::groups;
-use super::micro::{Args, MAX_PANELS, Micro, TILE, Tap};
+use super::micro::{Ahead, Args, MAX_PANELS, Micro, TILE, Tap};
 use super::packed::{BLOCK, PANEL, PackedB, Precision};
 use crate::element::Element;
 use crate::isa::isa;
@@ -176,6 +176,7 @@ fn add_chunk<E: Element>(
                 sums: block.as_mut_ptr(),
                 ldc: LDC,
                 accumulate,
+                ahead: Ahead::NONE,
             };
             // SAFETY: rows of A hold all regions and a block more, all written by `transpose`; B is a pack of that shape.
             unsafe { (micro.run)(&args) };

@@ -92,6 +92,7 @@ unsafe fn block<const ROWS2: bool, const PANELS2: bool>(args: &Args<'_>) {
         }
         let mut a = args.a;
         let mut b = args.b;
+        let (lines, mut ahead) = args.ahead.lines(TILE, args.k.div_ceil(32) * args.taps.len(), 0, 1);
         for _ in 0..args.k.div_ceil(32) {
             for tap in args.taps {
                 step::<ROWS2, PANELS2>(
@@ -101,6 +102,7 @@ unsafe fn block<const ROWS2: bool, const PANELS2: bool>(args: &Args<'_>) {
                     b.add(tap.b * TILE_BYTES),
                     args.panel_stride,
                 );
+                ahead = args.ahead.fetch(lines, 2, ahead);
             }
             a = [a[0].add(64), a[1].wrapping_add(64)];
             b = b.add(args.pack_taps * TILE_BYTES);

@@ -13,6 +13,7 @@ pub(crate) mod avx2;
 pub(crate) mod avx512;
 
 use super::Precision;
+use super::packed::PackedB;
 use crate::isa::Isa;
 
 /// Rows of a tile.
@@ -54,6 +55,62 @@ pub(crate) struct Args<'a> {
     pub ldc: usize,
     /// Add to the sums instead of replacing them.
     pub accumulate: bool,
+    /// What to fetch into the second-level cache on the way.
+    pub ahead: Ahead,
+}
+
+/// A group of B to be fetched into the second-level cache while another is multiplied.
+#[derive(Clone, Copy)]
+pub(crate) struct Ahead {
+    /// The first panel (any address will do), and the bytes from panel to panel.
+    at: *const u8,
+    stride: usize,
+    /// This call's part of the fetching, and how many calls share it; 0: nothing is to be fetched.
+    part: usize,
+    parts: usize,
+}
+
+impl Ahead {
+    pub const NONE: Ahead = Ahead { at: std::ptr::null(), stride: 0, part: 0, parts: 0 };
+    /// How far behind its use the own stream is fetched, in bytes.
+    const LEAD: usize = 4096;
+
+    /// The group that is being read itself, a little ahead: what hardware foresees is not far enough.
+    pub fn own(b: &PackedB, panel: usize) -> Ahead {
+        Ahead { at: b.panel(panel).wrapping_add(Self::LEAD), stride: b.panel_bytes(), part: 0, parts: 1 }
+    }
+
+    /// The group that begins at `panel`, fetched by `parts` calls.
+    pub fn share(b: &PackedB, panel: usize, part: usize, parts: usize) -> Ahead {
+        Ahead { at: b.panel(panel), stride: b.panel_bytes(), part, parts }
+    }
+
+    /// For strip `strip` of `strips` of a call, which takes `steps` steps that each read `in_step` cache lines of a panel: how
+    /// many lines of each panel to ask for in a step, and where they begin in the first panel.
+    #[inline(always)]
+    fn lines(&self, in_step: usize, steps: usize, strip: usize, strips: usize) -> (usize, *const u8) {
+        if self.parts == 0 {
+            return (0, self.at);
+        }
+        let lines = in_step.div_ceil(self.parts * strips);
+        let start = (self.part * strips + strip) * lines * steps * 64;
+        (if start < self.stride { lines } else { 0 }, self.at.wrapping_add(start))
+    }
+
+    /// Asks for `lines` cache lines of each of `panels` panels and returns the place behind them.
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    fn fetch(&self, lines: usize, panels: usize, mut at: *const u8) -> *const u8 {
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        for _ in 0..lines {
+            for panel in 0..panels {
+                // SAFETY: a prefetch touches no memory, whatever the address.
+                unsafe { _mm_prefetch::<_MM_HINT_T1>(at.wrapping_add(panel * self.stride).cast()) };
+            }
+            at = at.wrapping_add(64);
+        }
+        at
+    }
 }
 
 /// A family of micro-kernels for one element and instruction set.
