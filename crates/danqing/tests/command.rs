@@ -118,7 +118,9 @@ fn what_makes_no_sense_is_refused_in_one_sentence() {
 
 #[test]
 fn an_output_that_cannot_be_written_is_told_before_any_work() {
-    for (output, wanted) in [("no/such/cat.png", "there is no folder no/such: make it"), ("cat.tga", "known endings: .png"), (".", "")] {
+    for (output, wanted) in
+        [("no/such/cat.png", "there is no folder no/such: make it"), ("cat.tga", "known endings: .png"), (".", "")]
+    {
         let call = danqing(&["draw", "a cat", "-m", "nothing.safetensors", "-o", output]);
         let folder = call.folder.path().to_owned();
         let before = fs::read_dir(&folder).unwrap().count();

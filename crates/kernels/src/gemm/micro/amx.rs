@@ -92,7 +92,7 @@ unsafe fn block<const ROWS2: bool, const PANELS2: bool>(args: &Args<'_>) {
         }
         let mut a = args.a;
         let mut b = args.b;
-        let (lines, mut ahead) = args.ahead.lines(TILE, args.k.div_ceil(32) * args.taps.len(), 0, 1);
+        let (lines, mut ahead) = args.ahead.lines(TILE, args.k.div_ceil(32) * args.taps.len());
         for _ in 0..args.k.div_ceil(32) {
             for tap in args.taps {
                 step::<ROWS2, PANELS2>(

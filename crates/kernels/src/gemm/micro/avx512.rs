@@ -1,6 +1,6 @@
 //! Micro-kernels on AVX-512: 8 rows × up to 3 panels, 24 accumulators, A broadcast from memory.
 
-use super::{Args, TILE, with_rows};
+use super::{Args, with_rows};
 use crate::gemm::packed::{BLOCK, PANEL};
 use std::arch::x86_64::*;
 
@@ -62,10 +62,6 @@ unsafe fn store<const R: usize, const N: usize>(acc: &[[__m512; N]; R], sums: *m
 unsafe fn strip_f32<const R: usize, const N: usize>(args: &Args<'_>, a: *const u8, sums: *mut f32) {
     let mut acc = [[_mm512_setzero_ps(); N]; R];
     let stride = args.a_stride / 4;
-    // SAFETY: both are inside the sums.
-    let strip = unsafe { sums.offset_from(args.sums) } as usize / (args.ldc * SIZES[0]);
-    let steps = args.k.div_ceil(BLOCK) * args.taps.len();
-    let (lines, mut ahead) = args.ahead.lines(BLOCK, steps, strip, 2 * TILE / SIZES[0]);
     for block in 0..args.k.div_ceil(BLOCK) {
         let len = BLOCK.min(args.k - block * BLOCK);
         for tap in args.taps {
@@ -87,7 +83,6 @@ unsafe fn strip_f32<const R: usize, const N: usize>(args: &Args<'_>, a: *const u
                     }
                 }
             }
-            ahead = args.ahead.fetch(lines, N, ahead);
         }
     }
     // SAFETY: the caller's promise.

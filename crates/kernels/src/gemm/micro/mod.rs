@@ -85,15 +85,16 @@ impl Ahead {
         Ahead { at: b.panel(panel), stride: b.panel_bytes(), part, parts }
     }
 
-    /// For strip `strip` of `strips` of a call, which takes `steps` steps that each read `in_step` cache lines of a panel: how
-    /// many lines of each panel to ask for in a step, and where they begin in the first panel.
+    /// For a call of `steps` steps that each read `in_step` cache lines of a panel: how many lines of each panel to ask for in a
+    /// step, and where they begin in the first panel.
+    #[cfg(target_arch = "x86_64")]
     #[inline(always)]
-    fn lines(&self, in_step: usize, steps: usize, strip: usize, strips: usize) -> (usize, *const u8) {
+    fn lines(&self, in_step: usize, steps: usize) -> (usize, *const u8) {
         if self.parts == 0 {
             return (0, self.at);
         }
-        let lines = in_step.div_ceil(self.parts * strips);
-        let start = (self.part * strips + strip) * lines * steps * 64;
+        let lines = in_step.div_ceil(self.parts);
+        let start = self.part * lines * steps * 64;
         (if start < self.stride { lines } else { 0 }, self.at.wrapping_add(start))
     }
 
