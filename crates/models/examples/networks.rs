@@ -81,7 +81,7 @@ fn say(answer: &str) -> Outcome<()> {
 }
 
 enum Network {
-    Unet(Box<Unet>, Tensor, UnetConditioning),
+    Unet(Box<Unet>, Tensor, Box<UnetConditioning>),
     Vae(Box<AutoencoderKl>, Tensor),
     Clip(Box<ClipTextEncoder>, Vec<Vec<u32>>, DType),
 }
@@ -95,7 +95,8 @@ impl Network {
                 let config = UnetConfig { cross_attention_dim: 768, ..UnetConfig::default() };
                 let unet = Unet::load(&loader, &config)?;
                 let (sample, context) = (noise(2, &[1, 64, 64, 4], dtype)?, noise(3, &[1, 77, 768], dtype)?);
-                Network::Unet(Box::new(unet), sample, UnetConditioning { context, added: None, guidance: None })
+                let conditioning = UnetConditioning { context, added: None, guidance: None };
+                Network::Unet(Box::new(unet), sample, Box::new(conditioning))
             }
             "vae" => {
                 let vae = AutoencoderKl::load(&loader, &AutoencoderKlConfig::default())?;

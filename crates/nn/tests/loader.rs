@@ -1,7 +1,7 @@
 //! Loading networks: what fits, what does not, and what is held in memory.
 
 use danqing_checkpoints::Weights;
-use danqing_nn::{Conv2d, Embedding, GroupNorm, Init, LayerNorm, Linear, LoadError, LoadOptions, Loader};
+use danqing_nn::{Conv2d, Embedding, GroupNorm, Init, LayerNorm, Linear, LoadError, LoadOptions, Loader, ParamStore};
 use danqing_tensor::{Conv2dOptions, DType, Rng, Tensor};
 
 struct Network {
@@ -134,21 +134,21 @@ fn saved_weights_load_again() {
 #[test]
 fn parts_of_a_network_are_restored_from_files_of_their_own() {
     let loader = Loader::random(1);
-    danqing_nn::Linear::load(&loader.at("unet").at("proj"), 3, 2, true).unwrap();
-    danqing_nn::Linear::load(&loader.at("text").at("proj"), 2, 2, false).unwrap();
+    Linear::load(&loader.at("unet").at("proj"), 3, 2, true).unwrap();
+    Linear::load(&loader.at("text").at("proj"), 2, 2, false).unwrap();
     let params = loader.finish().unwrap();
     let text = params.get("text.proj.weight").unwrap().value().to_vec();
 
     let part = Loader::random(2);
-    danqing_nn::Linear::load(&part.at("proj"), 3, 2, true).unwrap();
+    Linear::load(&part.at("proj"), 3, 2, true).unwrap();
     let part = part.finish().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("part.safetensors");
-    part.save(&path, danqing_tensor::DType::F32, &Default::default()).unwrap();
+    part.save(&path, DType::F32, &Default::default()).unwrap();
 
-    let weights = danqing_checkpoints::Weights::open(&path).unwrap();
+    let weights = Weights::open(&path).unwrap();
     params.restore_under("unet.", &weights).unwrap();
-    let weight = |store: &danqing_nn::ParamStore, name: &str| store.get(name).unwrap().value().to_vec();
+    let weight = |store: &ParamStore, name: &str| store.get(name).unwrap().value().to_vec();
     assert_eq!(weight(&params, "unet.proj.weight"), weight(&part, "proj.weight"));
     assert_eq!(weight(&params, "text.proj.weight"), text);
     let error = params.restore_under("text.", &weights).unwrap_err().to_string();
