@@ -1,4 +1,5 @@
-//! Where things go: positions and sizes as shares of the picture's side, without overlap.
+//! Where things go: positions and sizes as shares of the picture's side, without overlap. Places and sizes vary little: a small
+//! network that need not learn every place learns the things' forms sooner.
 
 use super::dice::Dice;
 use super::labels::{Relation, SizeWord};
@@ -17,12 +18,12 @@ pub struct Spot {
 /// A single thing; a size word narrows the range.
 pub fn single(size: Option<SizeWord>, dice: &mut Dice) -> Spot {
     let size = match size {
-        Some(SizeWord::Big) => dice.between(0.88, 0.97),
-        Some(SizeWord::Small) => dice.between(0.3, 0.44),
-        None => 0.52 + 0.42 * dice.unit().sqrt(),
+        Some(SizeWord::Big) => dice.between(0.9, 0.97),
+        Some(SizeWord::Small) => dice.between(0.34, 0.44),
+        None => dice.between(0.72, 0.88),
     };
     let free = (1.0 - size) / 2.0;
-    Spot { x: 0.5 + free * dice.between(-0.9, 0.9), y: 0.5 + free * dice.between(-0.9, 0.9), size }
+    Spot { x: 0.5 + free * dice.between(-0.4, 0.4), y: 0.5 + free * dice.between(-0.4, 0.4), size }
 }
 
 /// Two to four equal things.
@@ -31,13 +32,13 @@ pub fn several(count: usize, dice: &mut Dice) -> Vec<Spot> {
     let third = 1.0 / 3.0;
     let (cells, cell): (&[[f32; 2]], f32) = match count {
         0 | 1 => return vec![single(None, dice)],
-        2 => match dice.weighted(&[0.5, 0.2, 0.15, 0.15]) {
+        2 => match dice.weighted(&[0.7, 0.2, 0.05, 0.05]) {
             0 => (&[[0.25, 0.5], [0.75, 0.5]], 0.5),
             1 => (&[[0.5, 0.25], [0.5, 0.75]], 0.5),
             2 => (&[[0.25, 0.25], [0.75, 0.75]], 0.5),
             _ => (&[[0.75, 0.25], [0.25, 0.75]], 0.5),
         },
-        3 => match dice.weighted(&[0.3, 0.35, 0.2, 0.15]) {
+        3 => match dice.weighted(&[0.1, 0.5, 0.35, 0.05]) {
             0 => (&[[third / 2.0, 0.5], [0.5, 0.5], [1.0 - third / 2.0, 0.5]], third),
             1 => (&[[0.5, 0.25], [0.25, 0.75], [0.75, 0.75]], 0.5),
             2 => (&[[0.25, 0.25], [0.75, 0.25], [0.5, 0.75]], 0.5),
@@ -45,10 +46,10 @@ pub fn several(count: usize, dice: &mut Dice) -> Vec<Spot> {
         },
         _ => (&[[0.25, 0.25], [0.75, 0.25], [0.25, 0.75], [0.75, 0.75]], 0.5),
     };
-    let size = cell * dice.between(0.76, 0.96);
+    let size = cell * dice.between(0.84, 0.96);
     let level = cells.iter().all(|c| c[1] == 0.5);
     let upright = cells.iter().all(|c| c[0] == 0.5);
-    let drift = dice.between(-0.12, 0.12);
+    let drift = dice.between(-0.06, 0.06);
     cells
         .iter()
         .take(count)
@@ -66,10 +67,10 @@ pub fn several(count: usize, dice: &mut Dice) -> Vec<Spot> {
 /// Two things, the first in the given relation to the second.
 pub fn pair(relation: Relation, dice: &mut Dice) -> [Spot; 2] {
     let mut spot = |along: f32| {
-        let size = 0.5 * dice.between(0.8, 0.98);
+        let size = 0.5 * dice.between(0.86, 0.98);
         let slack = (0.5 - size) / 2.0;
         let along = along + slack * dice.between(-0.9, 0.9);
-        let across = 0.5 + dice.between(-0.12, 0.12);
+        let across = 0.5 + dice.between(-0.06, 0.06);
         let (x, y) = match relation {
             Relation::LeftOf | Relation::RightOf => (along, across),
             Relation::Above | Relation::Below => (across, along),

@@ -51,7 +51,11 @@ pub fn evaluation_prompts(library: &SpriteLibrary, count: usize) -> Vec<Evaluati
         let labels = match kind {
             PromptKind::Concept => dice.pick(&choices.icons).map(|&c| one(c, None, 1)),
             PromptKind::Colour => dice.pick(&choices.held_colours).map(|&(c, colour)| one(c, Some(colour), 1)),
-            PromptKind::Count => dice.pick(&choices.held_counts).map(|&(c, n)| one(c, None, n)),
+            // There are too few (thing, number) to ask for each once: trained colours tell prompts of the same apart.
+            PromptKind::Count => dice.pick(&choices.held_counts).map(|&(c, n)| {
+                let colour = if dice.chance(0.5) { dice.pick(&choices.colours[c]).copied() } else { None };
+                one(c, colour, n)
+            }),
             PromptKind::Pair => dice.pick(&choices.held_pairs).map(|&(x, y)| {
                 let mut labels = one(x, None, 1);
                 labels.kind = SceneKind::Pair;

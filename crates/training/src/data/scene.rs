@@ -334,10 +334,10 @@ impl SceneGenerator {
         let extent = self.library().sprites()[thing.sprite].extent;
         // A turned square is a diamond: shapes keep their posture.
         let most = if concept.shape { 0.05 } else { 0.17 };
-        let mirrored = concept.mirrors && dice.chance(0.5);
+        let mirrored = concept.mirrors && dice.chance(0.15);
         let mut boxes = Vec::with_capacity(spots.len());
         for spot in spots {
-            let turn = if spot.size < 0.86 && dice.chance(0.6) { dice.between(-most, most) } else { 0.0 };
+            let turn = if spot.size < 0.86 && dice.chance(0.15) { dice.between(-most, most) } else { 0.0 };
             let (sin, cos) = (turn.sin().abs(), turn.cos());
             let half = spot.size / 2.0;
             let wide = half * (extent[0] * cos + extent[1] * sin);
