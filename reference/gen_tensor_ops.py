@@ -112,6 +112,8 @@ CASES = {
     "max_pool": ([[2, 6, 5, 3]], [], map_op(lambda x: F.max_pool2d(x, 2, 2))),
     "pad_reflect": ([[1, 4, 3, 2]], [], map_op(lambda x: F.pad(x, (1, 2, 3, 0), mode="reflect"))),
     "pad_replicate": ([[1, 4, 3, 2]], [], map_op(lambda x: F.pad(x, (1, 2, 3, 0), mode="replicate"))),
+    "prelu": ([[2, 3, 4, 5]], [[5]], map_op(lambda x, s: F.prelu(x, s))),
+    "prelu_shared": ([[2, 3, 4, 5]], [[1]], map_op(lambda x, s: F.prelu(x, s))),
 }
 
 

@@ -9,5 +9,6 @@ pub mod families;
 pub mod text_encoders;
 pub mod tokenizers;
 pub mod unet;
+pub mod upscalers;
 
 pub use error::ModelError;

@@ -49,6 +49,8 @@ const CASES: &[Case] = &[
     case!("quick_gelu", &[&[3, 5]], &[], ANY, |x, _| x[0].quick_gelu()),
     case!("relu", &[&[3, 5]], &[], POSITIVE, |x, _| x[0].mul(&signs(&x[0])?)?.relu()),
     case!("leaky_relu", &[&[3, 5]], &[], POSITIVE, |x, _| x[0].mul(&signs(&x[0])?)?.leaky_relu(0.2)),
+    case!("prelu", &[&[2, 3, 5]], &[&[5]], POSITIVE, |x, p| x[0].mul(&signs(&x[0])?)?.prelu(&p[0])),
+    case!("prelu shared", &[&[2, 3, 5]], &[&[1]], POSITIVE, |x, p| x[0].mul(&signs(&x[0])?)?.prelu(&p[0])),
     case!("clamp", &[&[3, 5]], &[], POSITIVE, |x, _| x[0].clamp(0.0, 3.0)),
     case!("geglu", &[&[2, 3, 10]], &[], ANY, |x, _| x[0].geglu()),
     case!("add", &[&[2, 3, 5], &[2, 3, 5]], &[], ANY, |x, _| x[0].add(&x[1])),

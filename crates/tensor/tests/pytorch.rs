@@ -77,6 +77,8 @@ const CASES: &[(&str, Op)] = &[
     ("max_pool", |x, _| x[0].max_pool2d([2; 2], [2; 2], [0; 2])),
     ("pad_reflect", |x, _| x[0].pad2d([3, 0, 1, 2], PadMode::Reflect)),
     ("pad_replicate", |x, _| x[0].pad2d([3, 0, 1, 2], PadMode::Replicate)),
+    ("prelu", |x, p| x[0].prelu(&p[0])),
+    ("prelu_shared", |x, p| x[0].prelu(&p[0])),
 ];
 
 /// Result and gradients of every case, each with its name and what PyTorch says.

@@ -9,6 +9,7 @@ mod loss;
 mod matmul;
 mod norm;
 mod pad;
+mod prelu;
 mod reduce;
 mod resize;
 mod softmax;

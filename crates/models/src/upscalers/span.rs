@@ -1,0 +1,237 @@
+//! SPAN, the swift parameter-free attention network (Wan et al., arXiv:2311.12770; hongyuanyu/SPAN).
+//!
+//! Six blocks of three convolutions whose result is weighted by its own sigmoid. Files of training hold every convolution as
+//! four (1×1, 3×3, 1×1 and a shortcut of 1×1), which are one 3×3 convolution and are read as such.
+
+use danqing_checkpoints::Weights;
+use danqing_nn::{Conv2d, LoadError, LoadOptions, Loader};
+use danqing_tensor::{Activation, DType, PadMode, Param, Tensor, TensorError};
+
+use super::layers::{activated, conv};
+use super::shapes::shuffle_factor;
+use super::{Network, Opened, Shapes, UpscalerArchitecture, UpscalerInfo, finished, misshapen};
+use crate::error::ModelError;
+
+/// SPAN.
+pub static ARCHITECTURE: UpscalerArchitecture = UpscalerArchitecture {
+    name: NAME,
+    names: &[
+        "conv_*.eval_conv.weight",
+        "conv_*.eval_conv.bias",
+        "conv_*.sk.weight",
+        "conv_*.sk.bias",
+        "conv_*.conv.*.weight",
+        "conv_*.conv.*.bias",
+        "block_*.c*_r.eval_conv.weight",
+        "block_*.c*_r.eval_conv.bias",
+        "block_*.c*_r.sk.weight",
+        "block_*.c*_r.sk.bias",
+        "block_*.c*_r.conv.*.weight",
+        "block_*.c*_r.conv.*.bias",
+        "conv_cat.weight",
+        "conv_cat.bias",
+        "upsampler.*.weight",
+        "upsampler.*.bias",
+        "no_norm",
+    ],
+    detect: |shapes| {
+        let merged = shapes.has(&["conv_1.eval_conv.weight", "block_1.c1_r.eval_conv.weight"]);
+        let branches = shapes.has(&["conv_1.sk.weight", "block_1.c1_r.sk.weight"]);
+        (merged || branches) && shapes.has(&["conv_cat.weight", "upsampler.0.weight"])
+    },
+    load,
+};
+
+const NAME: &str = "SPAN";
+/// Mean colour of DIV2K, taken away from the input of networks that were trained so.
+const MEAN: [f32; 3] = [0.4488, 0.4371, 0.4040];
+/// Such networks see colours of this range.
+const RANGE: f32 = 255.0;
+
+/// Shape of a [`Span`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SpanConfig {
+    /// Channels of the pictures: 1 or 3.
+    pub colours: usize,
+    /// Channels of the feature maps: 28, 32, 48 or 52 in published networks.
+    pub channels: usize,
+    /// Number of blocks; 6 in published networks.
+    pub blocks: usize,
+    /// Factor of enlargement.
+    pub scale: usize,
+    /// Whether the mean colour is taken away and the range is 0..255 inside, as in the published networks. The mean is that
+    /// of RGB pictures; other pictures are only scaled.
+    pub centred: bool,
+}
+
+impl SpanConfig {
+    fn of(shapes: &Shapes) -> Option<Self> {
+        let first = ["conv_1.eval_conv.weight", "conv_1.sk.weight"];
+        let [channels, colours, ..] = first.iter().find_map(|name| shapes.get::<4>(name))?;
+        let blocks =
+            shapes.count("block_", ".c1_r.eval_conv.weight", 1).max(shapes.count("block_", ".c1_r.sk.weight", 1));
+        let [shuffled, ..] = shapes.get::<4>("upsampler.0.weight")?;
+        let scale = shuffle_factor(shuffled, colours)?;
+        Some(Self { colours, channels, blocks, scale, centred: !shapes.has(&["no_norm"]) })
+    }
+}
+
+fn load(weights: &Weights, shapes: &Shapes, options: LoadOptions) -> Opened {
+    let config = SpanConfig::of(shapes).ok_or_else(|| misshapen(weights, NAME))?;
+    let merged = if shapes.has(&["conv_1.sk.weight"]) { merged(weights, shapes)? } else { weights.clone() };
+    let merged = merged.renamed(|name| (name != "no_norm").then(|| name.to_owned()))?;
+    let loader = Loader::new(merged, options);
+    let network = Span::load(&loader, config)?;
+    finished(&loader, network, config.info())
+}
+
+impl SpanConfig {
+    fn info(&self) -> UpscalerInfo {
+        // One pixel for each convolution on the way: first, three a block, last of the body, shuffled one.
+        UpscalerInfo::new(NAME, self.scale, self.colours, Some(3 * self.blocks + 3))
+    }
+}
+
+/// Three convolutions, weighted by the sigmoid of their result.
+#[derive(Debug)]
+struct Block {
+    convs: [Conv2d; 3],
+}
+
+impl Block {
+    fn load(at: &Loader, channels: usize) -> Result<Self, LoadError> {
+        let part = |name: &str| conv(&at.at(name).at("eval_conv"), channels, channels, 3);
+        Ok(Self { convs: [part("c1_r")?, part("c2_r")?, part("c3_r")?] })
+    }
+
+    /// The block's result and the map after its first convolution.
+    fn forward(&self, x: &Tensor) -> Result<(Tensor, Tensor), TensorError> {
+        let first = activated(&self.convs[0], x, Activation::Silu)?;
+        let second = activated(&self.convs[1], &first, Activation::Silu)?;
+        let third = self.convs[2].forward(&second)?;
+        let attention = third.sigmoid()?.add_scalar(-0.5)?;
+        Ok((third.add(x)?.mul(&attention)?, first))
+    }
+}
+
+/// The network. Pictures are `[b, h, w, colours]` in 0..1.
+#[derive(Debug)]
+pub struct Span {
+    config: SpanConfig,
+    first: Conv2d,
+    blocks: Vec<Block>,
+    last: Conv2d,
+    joined: Conv2d,
+    shuffled: Conv2d,
+}
+
+impl Span {
+    /// Builds the network from merged weights (`block_1.c1_r.eval_conv.weight` …) or a random start.
+    ///
+    /// # Errors
+    /// Weights that do not fit, or a configuration without blocks.
+    pub fn load(loader: &Loader, config: SpanConfig) -> Result<Self, ModelError> {
+        let SpanConfig { colours, channels, blocks, scale, .. } = config;
+        if blocks == 0 {
+            return Err(ModelError::Configuration("SPAN needs at least one block".into()));
+        }
+        let eval = |name: &str, c_in| conv(&loader.at(name).at("eval_conv"), c_in, channels, 3);
+        Ok(Self {
+            config,
+            first: eval("conv_1", colours)?,
+            blocks: (1..=blocks)
+                .map(|i| Block::load(&loader.at(format!("block_{i}")), channels))
+                .collect::<Result<_, _>>()?,
+            last: eval("conv_2", channels)?,
+            joined: conv(&loader.at("conv_cat"), 4 * channels, channels, 1)?,
+            shuffled: conv(&loader.at("upsampler").at(0), channels, colours * scale * scale, 3)?,
+        })
+    }
+
+    /// What its user must know; the number of parameters is left out.
+    pub fn info(&self) -> UpscalerInfo {
+        self.config.info()
+    }
+
+    fn centred(&self, x: &Tensor) -> Result<Tensor, TensorError> {
+        if !self.config.centred {
+            return Ok(x.clone());
+        }
+        let x = match self.config.colours {
+            3 => x.sub(&Tensor::from_slice(&MEAN, &[3])?.cast(x.dtype())?)?,
+            _ => x.clone(),
+        };
+        x.mul_scalar(RANGE)
+    }
+}
+
+impl Network for Span {
+    fn forward(&self, x: &Tensor) -> Result<Tensor, TensorError> {
+        let features = self.first.forward(&self.centred(x)?)?;
+        let (mut x, mut inner) = self.blocks[0].forward(&features)?;
+        let early = x.clone();
+        for block in &self.blocks[1..] {
+            (x, inner) = block.forward(&x)?;
+        }
+        let late = self.last.forward(&x)?;
+        let joined = self.joined.forward(&Tensor::concat(&[&features, &late, &early, &inner], 3)?)?;
+        self.shuffled.forward(&joined)?.pixel_shuffle(self.config.scale)
+    }
+}
+
+/// The file with each convolution's branches made one.
+fn merged(weights: &Weights, shapes: &Shapes) -> Result<Weights, ModelError> {
+    let mut parts = Vec::new();
+    for name in shapes.names() {
+        if let Some(at) = name.strip_suffix(".sk.weight") {
+            let (weight, bias) = merge(weights, shapes, at)?;
+            let shape = weight.shape().to_vec();
+            parts.push((format!("{at}.eval_conv.bias"), vec![shape[0]], bias.to_vec()));
+            parts.push((format!("{at}.eval_conv.weight"), shape, weight.to_vec()));
+        } else if ![".sk.", ".conv.", ".eval_conv."].iter().any(|branch| name.contains(branch)) {
+            let shape = weights.info(name).map(|info| info.shape.clone()).unwrap_or_default();
+            parts.push((name.to_owned(), shape, weights.read_f32(name)?));
+        }
+    }
+    Ok(Weights::from_parts(weights.source(), parts)?)
+}
+
+/// Weight `[c_out, c_in, 3, 3]` and bias of the convolution that the branches under `at` are together.
+///
+/// The 1×1, 3×3, 1×1 chain reads a border of zeros before its first bias is added, so that biases pass through the whole
+/// kernel everywhere: the chain is linear, and its response to a unit pulse is its kernel.
+fn merge(weights: &Weights, shapes: &Shapes, at: &str) -> Result<(Tensor, Tensor), ModelError> {
+    let misfit = || misshapen(weights, NAME);
+    let read = |name: &str, kernel: usize| -> Result<(Tensor, Tensor), ModelError> {
+        let (w, b) = (format!("{at}.{name}.weight"), format!("{at}.{name}.bias"));
+        let shape = shapes.get::<4>(&w).filter(|s| s[2..] == [kernel, kernel]).ok_or_else(misfit)?;
+        let bias = shapes.get::<1>(&b).filter(|b| b[0] == shape[0]).ok_or_else(misfit)?;
+        Ok((Tensor::from_vec(weights.read_f32(&w)?, &shape)?, Tensor::from_vec(weights.read_f32(&b)?, &bias)?))
+    };
+    let (shortcut, shortcut_bias) = read("sk", 1)?;
+    let chain = [read("conv.0", 1)?, read("conv.1", 3)?, read("conv.2", 1)?];
+    let c_in = shortcut.dim(1);
+    // A pulse in the middle of a 5×5 map for each input channel; the answer, turned round, is the kernel.
+    let mut pulses = vec![0.0; c_in * 25 * c_in];
+    for c in 0..c_in {
+        pulses[(c * 25 + 12) * c_in + c] = 1.0;
+    }
+    let run = |x: Tensor, biased: bool| -> Result<Tensor, TensorError> {
+        chain.iter().try_fold(x, |x, (weight, bias)| {
+            let bias = biased.then(|| Param::new("bias", bias.clone()));
+            x.conv2d(&Param::new("weight", weight.clone()), bias.as_ref(), Default::default())
+        })
+    };
+    let fits = chain.iter().zip([c_in, chain[0].0.dim(0), chain[1].0.dim(0)]).all(|((w, _), c)| w.dim(1) == c);
+    if !fits || chain[2].0.dim(0) != shortcut.dim(0) {
+        return Err(misfit());
+    }
+    let answer = run(Tensor::from_vec(pulses, &[c_in, 5, 5, c_in])?, false)?;
+    // [c_in, 3, 3, c_out] → [c_out, c_in, 3, 3]
+    let kernel = answer.flip(1)?.flip(2)?.permute(&[3, 0, 1, 2])?.contiguous()?;
+    let c_out = shortcut.dim(0);
+    let centre = shortcut.reshape(&[c_out * c_in, 1, 1, 1])?.pad2d([1; 4], PadMode::Constant(0.0))?;
+    let centre = centre.reshape(&[c_out, c_in, 3, 3])?;
+    let constant = run(Tensor::zeros(&[1, 3, 3, c_in], DType::F32)?, true)?;
+    Ok((kernel.add(&centre)?, constant.reshape(&[c_out])?.add(&shortcut_bias)?))
+}

@@ -1,0 +1,195 @@
+//! Upscalers against what other software makes of the same weights and pictures.
+
+use danqing_checkpoints::Weights;
+use danqing_models::ModelError;
+use danqing_models::upscalers::{Network, Shapes, UPSCALERS, Upscaler, open_upscaler, span, srvgg};
+use danqing_nn::{LoadOptions, Loader};
+use danqing_tensor::{DType, Rng, Tensor};
+use danqing_testing::{Closeness, Fixture, assert_close, assets, fixture_path};
+
+fn open(weights: &Weights) -> Box<dyn Upscaler> {
+    open_upscaler(weights, &LoadOptions::inference(DType::F32)).unwrap_or_else(|e| panic!("{e}"))
+}
+
+/// Pictures agree to 1e-4 of the largest value.
+fn assert_picture(name: &str, got: &Tensor, want: &[f32]) {
+    let size = want.iter().fold(1f32, |m, v| m.max(v.abs()));
+    println!("{name}: {}", Closeness::of(&got.to_vec(), want, f32::MAX));
+    assert_close(name, &got.to_vec(), want, (1e-4 * size, 0.0));
+}
+
+/// Every network of `reference/gen_upscalers.py`: name of the file, architecture, scale, channels.
+const SPANDREL: &[(&str, &str, usize, usize)] =
+    &[("span_branches", "SPAN", 2, 3), ("span_plain", "SPAN", 4, 1), ("srvgg", "SRVGGNetCompact", 4, 3)];
+
+#[test]
+fn networks_equal_spandrels() {
+    for &(name, architecture, scale, channels) in SPANDREL {
+        let file = format!("reference/upscalers/{name}.safetensors");
+        let fixture = Fixture::open(&file);
+        let weights = Weights::open(fixture_path(&file)).unwrap().under("w.");
+        let upscaler = open(&weights);
+        let info = upscaler.info();
+        assert_eq!((info.architecture, info.scale, info.channels), (architecture, scale, channels), "{name}");
+        let x = Tensor::from_vec(fixture.f32("in"), &fixture.shape("in")).unwrap();
+        let y = upscaler.forward(&x).unwrap_or_else(|e| panic!("{name}: {e}"));
+        assert_eq!(y.shape(), fixture.shape("out"), "{name}");
+        assert_picture(name, &y, &fixture.f32("out"));
+    }
+}
+
+/// `[3, h, w]` of the golden files as `[1, h, w, 3]`.
+fn picture(golden: &Fixture, name: &str) -> Tensor {
+    let shape = golden.shape(name);
+    let t = Tensor::from_vec(golden.f32(name), &[1, shape[0], shape[1], shape[2]]).unwrap();
+    t.permute(&[0, 2, 3, 1]).unwrap().contiguous().unwrap()
+}
+
+/// Published files (`reference/gen_upscalers_public.py`): name, architecture, number of weights.
+const PUBLISHED: &[(&str, &str, usize)] = &[
+    ("2022_rfdn_baseline", "RFDN", 433_448),
+    ("2022_team03_fmen", "FMEN", 341_066),
+    ("2022_team18_bsrn", "BSRN", 156_288),
+    ("2024_team23_safmnpp", "SAFMN++", 211_572),
+    ("2024_team24_smfan", "SMFAN", 84_408),
+    ("2024_team38_span_ch28_slim", "SPAN", 150_688),
+];
+
+#[test]
+fn published_files_equal_their_own_code() {
+    let Some(assets) = assets() else { return };
+    let fixture = Fixture::open("reference/upscalers/published.safetensors");
+    let x = Tensor::from_vec(fixture.f32("in"), &fixture.shape("in")).unwrap();
+    for &(name, architecture, parameters) in PUBLISHED {
+        let upscaler = open(&Weights::open(assets.join(format!("weights/sr/ntire/{name}.pth"))).unwrap());
+        let info = upscaler.info();
+        assert_eq!((info.architecture, info.scale, info.parameters), (architecture, 4, parameters), "{name}");
+        let y = upscaler.forward(&x).unwrap();
+        let part = y.narrow(1, 16, 40).unwrap().narrow(2, 16, 56).unwrap();
+        assert_picture(name, &part, &fixture.f32(name));
+    }
+}
+
+#[test]
+fn rlfn_equals_numpy() {
+    let Some(assets) = assets() else { return };
+    let golden = Fixture::read(&assets.join("golden/sr_kodak23_64to256.safetensors"));
+    let upscaler = open(&Weights::open(assets.join("weights/sr/ntire/2022_team04_rlfn.pth")).unwrap());
+    assert_eq!((upscaler.info().architecture, upscaler.info().parameters), ("RLFN", 317_218));
+    let y = upscaler.forward(&picture(&golden, "input")).unwrap();
+    assert_close("rlfn", &y.to_vec(), &picture(&golden, "rlfn_x4").to_vec(), (1e-4, 0.0));
+}
+
+/// Largest difference of the middle `side`×`side` of a picture run alone and as part of a larger one.
+fn seam(upscaler: &dyn Upscaler, x: &Tensor) -> f32 {
+    let info = upscaler.info();
+    let whole = upscaler.forward(x).unwrap();
+    let side = x.dim(1);
+    let (start, kept) = (info.multiple, info.multiple.max(4).next_multiple_of(info.multiple));
+    let tile = x.narrow(1, start, 2 * info.overlap + kept).unwrap();
+    let tile = tile.narrow(2, side - (2 * info.overlap + kept), 2 * info.overlap + kept).unwrap();
+    let tiled = upscaler.forward(&tile.contiguous().unwrap()).unwrap();
+    let inner = |t: &Tensor, y: usize, x: usize| {
+        let s = info.scale;
+        t.narrow(1, y * s, kept * s).unwrap().narrow(2, x * s, kept * s).unwrap().to_vec()
+    };
+    let a = inner(&tiled, info.overlap, info.overlap);
+    let b = inner(&whole, start + info.overlap, side - info.overlap - kept);
+    a.iter().zip(&b).fold(0f32, |m, (a, b)| m.max((a - b).abs()))
+}
+
+#[test]
+fn exact_overlaps_cover_what_a_pixel_depends_on() {
+    for &(name, ..) in SPANDREL {
+        let weights =
+            Weights::open(fixture_path(format!("reference/upscalers/{name}.safetensors"))).unwrap().under("w.");
+        let upscaler = open(&weights);
+        let info = upscaler.info();
+        if !info.exact {
+            continue;
+        }
+        let side = (2 * info.overlap + 3 * info.multiple + 8).next_multiple_of(info.multiple);
+        let x = Tensor::rand(&[1, side, side, info.channels], 0.0, 1.0, &mut Rng::new(7)).unwrap();
+        let largest = upscaler.forward(&x).unwrap().to_vec().iter().fold(1f32, |m, v| m.max(v.abs()));
+        let seam = seam(upscaler.as_ref(), &x);
+        assert!(seam <= 1e-5 * largest, "{name}: a tile differs by {seam}");
+    }
+}
+
+#[test]
+fn an_unknown_file_is_told_what_it_resembles() {
+    let part = |name: &str, shape: &[usize]| (name.to_owned(), shape.to_vec(), vec![0.0; shape.iter().product()]);
+    let refusal = |parts| {
+        let weights = Weights::from_parts("stranger.pth", parts).unwrap();
+        match open_upscaler(&weights, &LoadOptions::inference(DType::F32)) {
+            Err(ModelError::Unknown(why)) => why,
+            Err(other) => panic!("{other}"),
+            Ok(found) => panic!("taken for {}", found.info().architecture),
+        }
+    };
+    let why = refusal(vec![
+        part("block_1.c1_r.eval_conv.weight", &[4, 4, 3, 3]),
+        part("block_2.c1_r.eval_conv.weight", &[4, 4, 3, 3]),
+        part("tail.weight", &[4]),
+    ]);
+    assert!(
+        why.contains("stranger.pth") && why.contains("resembles SPAN, by the names of 2 of its 3 tensors"),
+        "{why}"
+    );
+    let why = refusal(vec![part("alpha", &[1])]);
+    assert!(why.contains("none of its 1 tensors") && why.contains("SRVGGNetCompact"), "{why}");
+}
+
+#[test]
+fn a_recognised_file_with_missing_parts_is_refused() {
+    let file = fixture_path("reference/upscalers/srvgg.safetensors");
+    let weights = Weights::open(file).unwrap().under("w.");
+    let cut = weights.renamed(|name| (name != "body.2.bias").then(|| name.to_owned())).unwrap();
+    let why = open_upscaler(&cut, &LoadOptions::inference(DType::F32)).err().unwrap().to_string();
+    assert!(why.contains("1 missing (body.2.bias)"), "{why}");
+}
+
+#[test]
+fn pictures_of_other_shapes_are_refused() {
+    let file = fixture_path("reference/upscalers/srvgg.safetensors");
+    let upscaler = open(&Weights::open(file).unwrap().under("w."));
+    for shape in [&[1, 4, 4, 1][..], &[4, 4, 3], &[1, 0, 4, 3]] {
+        let why = upscaler.forward(&Tensor::zeros(shape, DType::F32).unwrap()).unwrap_err().to_string();
+        assert!(why.contains("SRVGGNetCompact takes [batch, height, width, 3]"), "{why}");
+    }
+}
+
+/// Both architectures learn from a random start: a step against the gradient lowers the loss.
+#[test]
+fn small_networks_can_be_trained() {
+    let x = Tensor::rand(&[2, 8, 8, 3], 0.0, 1.0, &mut Rng::new(3)).unwrap();
+    let want = x.upsample_nearest(2).unwrap();
+    let learn = |name: &str, loader: Loader, network: &dyn Network, step: f32| {
+        let store = loader.finish().unwrap();
+        let loss = || network.forward(&x).unwrap().sub(&want).unwrap().square().unwrap().mean_all().unwrap();
+        let before = loss();
+        let gradients = before.backward().unwrap();
+        for param in store.iter() {
+            let gradient = gradients.slice(param).unwrap_or_else(|| panic!("{name}: no gradient of {}", param.name()));
+            param.update(|values| values.iter_mut().zip(gradient).for_each(|(v, g)| *v -= step * g)).unwrap();
+        }
+        let (before, after) = (before.item().unwrap(), loss().item().unwrap());
+        assert!(after < before, "{name}: {before} became {after}");
+    };
+    let loader = Loader::random(1);
+    let config = span::SpanConfig { colours: 3, channels: 8, blocks: 6, scale: 2, centred: true };
+    let network = span::Span::load(&loader, config).unwrap();
+    learn("SPAN", loader, &network, 1e-4);
+    let loader = Loader::random(2);
+    let config = srvgg::SrvggConfig { colours: 3, channels: 8, convs: 3, scale: 2 };
+    let network = srvgg::Srvgg::load(&loader, config).unwrap();
+    learn("SRVGG", loader, &network, 1e-2);
+}
+
+#[test]
+fn every_architecture_says_how_its_files_look() {
+    for architecture in UPSCALERS {
+        assert!(!architecture.names.is_empty(), "{}", architecture.name);
+        assert!(!(architecture.detect)(&Shapes::default()), "{}", architecture.name);
+    }
+}
