@@ -18,13 +18,26 @@ fn assert_picture(name: &str, got: &Tensor, want: &[f32]) {
     assert_close(name, &got.to_vec(), want, (1e-4 * size, 0.0));
 }
 
-/// Every network of `reference/gen_upscalers.py`: name of the file, architecture, scale, channels.
-const SPANDREL: &[(&str, &str, usize, usize)] =
-    &[("span_branches", "SPAN", 2, 3), ("span_plain", "SPAN", 4, 1), ("srvgg", "SRVGGNetCompact", 4, 3)];
+/// Every network of `reference/gen_upscalers.py` and tiny one of `reference/gen_upscalers_public.py`: name of the file, architecture, scale, channels.
+const TINY: &[(&str, &str, usize, usize)] = &[
+    ("span_branches", "SPAN", 2, 3),
+    ("span_plain", "SPAN", 4, 1),
+    ("srvgg", "SRVGGNetCompact", 4, 3),
+    ("rrdb_old_x4", "RRDBNet", 4, 3),
+    ("rrdb_old_x2", "RRDBNet", 2, 3),
+    ("rrdb_old_x1", "RRDBNet", 1, 3),
+    ("rrdb_real_x2", "RRDBNet", 2, 3),
+    ("rrdb_real_x1", "RRDBNet", 1, 3),
+    ("rrdb_bsrgan", "RRDBNet", 4, 3),
+    ("edsr", "EDSR", 4, 3),
+    ("imdn", "IMDN", 2, 3),
+    ("espcn", "ESPCN", 3, 1),
+    ("fsrcnn_x3", "FSRCNN", 3, 1),
+];
 
 #[test]
-fn networks_equal_spandrels() {
-    for &(name, architecture, scale, channels) in SPANDREL {
+fn networks_equal_spandrels_and_their_own_code() {
+    for &(name, architecture, scale, channels) in TINY {
         let file = format!("reference/upscalers/{name}.safetensors");
         let fixture = Fixture::open(&file);
         let weights = Weights::open(fixture_path(&file)).unwrap().under("w.");
@@ -100,7 +113,7 @@ fn seam(upscaler: &dyn Upscaler, x: &Tensor) -> f32 {
 
 #[test]
 fn exact_overlaps_cover_what_a_pixel_depends_on() {
-    for &(name, ..) in SPANDREL {
+    for &(name, ..) in TINY {
         let weights =
             Weights::open(fixture_path(format!("reference/upscalers/{name}.safetensors"))).unwrap().under("w.");
         let upscaler = open(&weights);

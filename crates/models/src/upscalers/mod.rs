@@ -5,11 +5,16 @@
 
 mod bsrn;
 mod distilled;
+mod edsr;
 mod esa;
+mod espcn;
 mod fmen;
+mod fsrcnn;
+mod imdn;
 mod layers;
 mod rfdn;
 mod rlfn;
+mod rrdb;
 mod safmnpp;
 mod shapes;
 mod smfan;
@@ -121,6 +126,11 @@ pub const UPSCALERS: &[&UpscalerArchitecture] = &[
     &fmen::ARCHITECTURE,
     &safmnpp::ARCHITECTURE,
     &smfan::ARCHITECTURE,
+    &rrdb::ARCHITECTURE,
+    &edsr::ARCHITECTURE,
+    &imdn::ARCHITECTURE,
+    &espcn::ARCHITECTURE,
+    &fsrcnn::ARCHITECTURE,
 ];
 
 /// Loads a network of any architecture of [`UPSCALERS`]. Trainers' wrappers (`params_ema`, `state_dict`, `module.` …) are
