@@ -78,22 +78,23 @@ pub fn run_stage(
     let folder = &options.folder;
     std::fs::create_dir_all(folder).map_err(at(folder))?;
     let data = scenes(folder, &options.icons)?;
-    if stage == Stage::Evaluator {
-        let mut method = EvaluatorMethod::new(&data, options.batch, EVALUATOR_SEED)?;
-        let config =
-            RunConfig { rate: rate(options, 100, 0.4, 2e-3), ..config(options, "evaluator", 100, 0.4, 0.998, 1000) };
-        return train(&mut method, &config, log, stopped);
-    }
-    let tokenizer = tokenizer(folder, &data, options.from.as_deref())?;
-    let mut shape = StarterShape::mini(tokenizer.vocab_size());
+    // The evaluator reads no text: it needs no vocabulary.
+    let vocabulary = || tokenizer(folder, &data, options.from.as_deref());
     let end = match stage {
-        Stage::Evaluator => RunEnd::Finished,
+        Stage::Evaluator => {
+            let mut method = EvaluatorMethod::new(&data, options.batch, EVALUATOR_SEED)?;
+            let config = config(options, "evaluator", 100, 0.4, 0.998, 1000);
+            train(&mut method, &RunConfig { rate: rate(options, 100, 0.4, 2e-3), ..config }, log, stopped)?
+        }
         Stage::Autoencoder => {
+            let shape = StarterShape::mini(vocabulary()?.vocab_size());
             let mut method = AutoencoderMethod::new(&shape.autoencoder, &data, options.batch, 1)?;
             begin(&method, options, "autoencoder", &[("", "vae/diffusion_pytorch_model.safetensors")], log)?;
             train(&mut method, &config(options, "autoencoder", 100, 0.5, 0.998, 500), log, stopped)?
         }
         Stage::Denoiser => {
+            let tokenizer = vocabulary()?;
+            let mut shape = StarterShape::mini(tokenizer.vocab_size());
             let path = trained(folder, "autoencoder")?;
             shape.autoencoder.scaling_factor = scaling_factor(folder, &shape, &path, &data)?;
             let autoencoder = starter::frozen_autoencoder(&path, &shape.autoencoder)?;
@@ -209,10 +210,10 @@ fn config(options: &StarterOptions, name: &str, warmup: u64, decay: f64, ema: f6
 /// The vocabulary of the run: trained once, then kept, since the text encoder's rows are its entries.
 fn tokenizer(folder: &Path, data: &SceneGenerator, from: Option<&Path>) -> Result<ClipTokenizer, TrainError> {
     let at_folder = folder.join("tokenizer");
-    if at_folder.join("vocab.json").exists() {
-    } else if let Some(from) = from {
+    let there = at_folder.join("vocab.json").exists();
+    if let (false, Some(from)) = (there, from) {
         starter::copy_vocabulary(&from.join("tokenizer"), &at_folder)?;
-    } else {
+    } else if !there {
         let corpus = caption_corpus(data, CORPUS);
         let options = VocabularyOptions { entries: VOCABULARY, ..Default::default() };
         let words = vocabulary::train(corpus.iter().map(|(text, count)| (text.as_str(), *count)), &options);
