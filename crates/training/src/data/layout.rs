@@ -20,10 +20,10 @@ pub fn single(size: Option<SizeWord>, dice: &mut Dice) -> Spot {
     let size = match size {
         Some(SizeWord::Big) => dice.between(0.9, 0.97),
         Some(SizeWord::Small) => dice.between(0.34, 0.44),
-        None => dice.between(0.72, 0.88),
+        None => dice.between(0.76, 0.86),
     };
     let free = (1.0 - size) / 2.0;
-    Spot { x: 0.5 + free * dice.between(-0.4, 0.4), y: 0.5 + free * dice.between(-0.4, 0.4), size }
+    Spot { x: 0.5 + free * dice.between(-0.25, 0.25), y: 0.5 + free * dice.between(-0.25, 0.25), size }
 }
 
 /// Two to four equal things.
@@ -32,13 +32,13 @@ pub fn several(count: usize, dice: &mut Dice) -> Vec<Spot> {
     let third = 1.0 / 3.0;
     let (cells, cell): (&[[f32; 2]], f32) = match count {
         0 | 1 => return vec![single(None, dice)],
-        2 => match dice.weighted(&[0.7, 0.2, 0.05, 0.05]) {
+        2 => match dice.weighted(&[0.85, 0.09, 0.03, 0.03]) {
             0 => (&[[0.25, 0.5], [0.75, 0.5]], 0.5),
             1 => (&[[0.5, 0.25], [0.5, 0.75]], 0.5),
             2 => (&[[0.25, 0.25], [0.75, 0.75]], 0.5),
             _ => (&[[0.75, 0.25], [0.25, 0.75]], 0.5),
         },
-        3 => match dice.weighted(&[0.1, 0.5, 0.35, 0.05]) {
+        3 => match dice.weighted(&[0.05, 0.8, 0.1, 0.05]) {
             0 => (&[[third / 2.0, 0.5], [0.5, 0.5], [1.0 - third / 2.0, 0.5]], third),
             1 => (&[[0.5, 0.25], [0.25, 0.75], [0.75, 0.75]], 0.5),
             2 => (&[[0.25, 0.25], [0.75, 0.25], [0.5, 0.75]], 0.5),
@@ -46,10 +46,10 @@ pub fn several(count: usize, dice: &mut Dice) -> Vec<Spot> {
         },
         _ => (&[[0.25, 0.25], [0.75, 0.25], [0.25, 0.75], [0.75, 0.75]], 0.5),
     };
-    let size = cell * dice.between(0.84, 0.96);
+    let size = cell * dice.between(0.88, 0.96);
     let level = cells.iter().all(|c| c[1] == 0.5);
     let upright = cells.iter().all(|c| c[0] == 0.5);
-    let drift = dice.between(-0.06, 0.06);
+    let drift = dice.between(-0.02, 0.02);
     cells
         .iter()
         .take(count)
@@ -67,10 +67,10 @@ pub fn several(count: usize, dice: &mut Dice) -> Vec<Spot> {
 /// Two things, the first in the given relation to the second.
 pub fn pair(relation: Relation, dice: &mut Dice) -> [Spot; 2] {
     let mut spot = |along: f32| {
-        let size = 0.5 * dice.between(0.86, 0.98);
+        let size = 0.5 * dice.between(0.9, 0.98);
         let slack = (0.5 - size) / 2.0;
         let along = along + slack * dice.between(-0.9, 0.9);
-        let across = 0.5 + dice.between(-0.06, 0.06);
+        let across = 0.5 + dice.between(-0.02, 0.02);
         let (x, y) = match relation {
             Relation::LeftOf | Relation::RightOf => (along, across),
             Relation::Above | Relation::Below => (across, along),

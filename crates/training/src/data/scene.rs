@@ -30,7 +30,7 @@ pub struct SceneWeights {
 
 impl Default for SceneWeights {
     fn default() -> Self {
-        Self { single: 0.55, count: 0.16, pair: 0.23, shape: 0.06 }
+        Self { single: 0.6, count: 0.12, pair: 0.24, shape: 0.04 }
     }
 }
 
@@ -233,7 +233,7 @@ impl SceneGenerator {
         let thing = if self.held_out() {
             dice.pick(held).copied().and_then(|(concept, colour)| self.thing(concept, Some(colour), dice))
         } else {
-            self.one_of(pool, if shapes { 1.0 } else { 0.42 }, dice)
+            self.one_of(pool, if shapes { 1.0 } else { 0.35 }, dice)
         };
         let Some(thing) = thing else { return };
         labels.size = match dice.weighted(&[0.88, 0.06, 0.06]) {
@@ -253,7 +253,7 @@ impl SceneGenerator {
                 Some((self.thing(concept, colour, dice)?, count))
             })
         } else {
-            self.counted(&self.choices.icons, 0.35, dice)
+            self.counted(&self.choices.icons, 0.25, dice)
         };
         let Some((thing, count)) = chosen else { return };
         let spots = layout::several(count, dice);
@@ -280,7 +280,7 @@ impl SceneGenerator {
                 Some((self.thing(x, first, dice)?, self.thing(y, second, dice)?))
             })
         } else {
-            self.two_of(&self.choices.icons, 0.4, dice)
+            self.two_of(&self.choices.icons, 0.25, dice)
         };
         self.add_pair(labels, draws, chosen, dice);
     }
@@ -334,10 +334,10 @@ impl SceneGenerator {
         let extent = self.library().sprites()[thing.sprite].extent;
         // A turned square is a diamond: shapes keep their posture.
         let most = if concept.shape { 0.05 } else { 0.17 };
-        let mirrored = concept.mirrors && dice.chance(0.15);
+        let mirrored = concept.mirrors && dice.chance(0.03);
         let mut boxes = Vec::with_capacity(spots.len());
         for spot in spots {
-            let turn = if spot.size < 0.86 && dice.chance(0.15) { dice.between(-most, most) } else { 0.0 };
+            let turn = if spot.size < 0.86 && dice.chance(0.03) { dice.between(-most, most) } else { 0.0 };
             let (sin, cos) = (turn.sin().abs(), turn.cos());
             let half = spot.size / 2.0;
             let wide = half * (extent[0] * cos + extent[1] * sin);
