@@ -3,4 +3,5 @@
 mod generation_info;
 mod hostile;
 mod real_files;
+mod resampling;
 mod round_trip;
