@@ -29,12 +29,16 @@ pub fn compare(a: &Picture, b: &Picture, border: u32) -> Result<Quality, Imaging
     let size = |p: &Picture| (p.width(), p.height());
     if size(a) != size(b) {
         let ((w, h), (v, g)) = (size(a), size(b));
-        return Err(ImagingError::argument("pictures", format!("{w}x{h} and {v}x{g} cannot be compared; bring them to one size")));
+        return Err(ImagingError::argument(
+            "pictures",
+            format!("{w}x{h} and {v}x{g} cannot be compared; bring them to one size"),
+        ));
     }
     let left = |side: u32| side.saturating_sub(2 * border) as usize;
     let (width, height) = (left(a.width()), left(a.height()));
     if width < WINDOW || height < WINDOW {
-        let reason = format!("{width}x{height} pixels are left inside the border; at least {WINDOW}x{WINDOW} are needed");
+        let reason =
+            format!("{width}x{height} pixels are left inside the border; at least {WINDOW}x{WINDOW} are needed");
         return Err(ImagingError::argument("border", reason));
     }
     let inner = |p: &Picture| p.crop(border, border, width as u32, height as u32);

@@ -64,13 +64,15 @@ impl Axis {
         for out in 0..to {
             let centre = (out as f64 + 0.5) / scale - 0.5;
             let first = (centre - radius).floor() as i64;
-            let weights: Vec<f64> = (0..taps as i64).map(|t| kernel.at(narrow * (centre - (first + t) as f64))).collect();
+            let weights: Vec<f64> =
+                (0..taps as i64).map(|t| kernel.at(narrow * (centre - (first + t) as f64))).collect();
             let sum: f64 = weights.iter().sum();
             entries.extend((first..).zip(&weights).map(|(at, w)| (mirrored(at, from), (w / sum) as f32)));
         }
         // Columns of zeros at the ends are common: whole scales need fewer taps than the widest case.
         let used = |t: usize| (0..to).any(|out| entries[out * taps + t].1 != 0.0);
-        let (skip, end) = ((0..taps).find(|t| used(*t)).unwrap_or(0), (0..taps).rev().find(|t| used(*t)).unwrap_or(0) + 1);
+        let (skip, end) =
+            ((0..taps).find(|t| used(*t)).unwrap_or(0), (0..taps).rev().find(|t| used(*t)).unwrap_or(0) + 1);
         let entries = entries.chunks_exact(taps).flat_map(|row| row[skip..end].iter().copied()).collect();
         Axis { taps: end - skip, entries }
     }

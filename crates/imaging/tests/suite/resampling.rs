@@ -13,7 +13,9 @@ fn fixture() -> Fixture {
 fn bicubic_is_matlabs() {
     let fixture = fixture();
     let picture = fixture.f32("picture");
-    for (name, to) in [("down2", (15, 12)), ("down3", (10, 8)), ("down4", (8, 6)), ("up2", (60, 48)), ("up4", (120, 96))] {
+    for (name, to) in
+        [("down2", (15, 12)), ("down3", (10, 8)), ("down4", (8, 6)), ("up2", (60, 48)), ("up4", (120, 96))]
+    {
         if name == "down4" {
             // 30 / 4 is no whole number: MATLAB keeps the scale and rounds the size up; here sizes give the scale.
             let cut: Vec<f32> = picture.chunks_exact(90).flat_map(|row| row[..84].to_vec()).collect();
