@@ -1,6 +1,7 @@
 //! The tasks: what an engine can be asked for.
 
 pub mod draw;
+pub mod enlarge;
 pub mod pixels;
 mod prompting;
 

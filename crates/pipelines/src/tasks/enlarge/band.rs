@@ -1,0 +1,198 @@
+//! One network over a stream of rows: bands of tiles.
+
+use std::collections::VecDeque;
+
+use danqing_imaging::resample::{Kernel, RowResampler};
+use danqing_models::upscalers::Upscaler;
+use danqing_tensor::{DType, Tensor, no_grad};
+
+use super::tile_done;
+use crate::control::Control;
+use crate::error::DrawError;
+
+/// Takes RGB rows of a picture and gives those that a network makes of it, as soon as it can.
+pub(super) struct Band<'a> {
+    network: &'a dyn Upscaler,
+    width: usize,
+    height: usize,
+    tile: usize,
+    /// Rows held, the number of the first of them, and of the next to come.
+    rows: VecDeque<Vec<f32>>,
+    first: usize,
+    next: usize,
+    /// First row that is not enlarged yet.
+    done: usize,
+    /// Of a network that knows luma alone: the two colour differences on their way.
+    chroma: Option<Chroma>,
+}
+
+/// Progress of all tiles of a chain.
+pub(super) struct Progress<'a> {
+    pub control: &'a dyn Control,
+    pub done: &'a mut usize,
+    pub total: usize,
+}
+
+/// What takes enlarged rows.
+pub(super) type Sink<'a> = &'a mut dyn FnMut(&[f32]) -> Result<(), DrawError>;
+
+/// Where a tile is taken from along one axis: what is read, and what is kept of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Span {
+    read: (usize, usize),
+    keep: (usize, usize),
+}
+
+impl Span {
+    /// The part from `start` with `around` on both sides, inside `0..end`.
+    fn new(start: usize, length: usize, around: usize, end: usize) -> Span {
+        let keep = (start, (start + length).min(end));
+        Span { read: (start.saturating_sub(around), (keep.1 + around).min(end)), keep }
+    }
+}
+
+impl<'a> Band<'a> {
+    pub fn new(network: &'a dyn Upscaler, width: usize, height: usize, tile: usize) -> Self {
+        let info = network.info();
+        let to = (width * info.scale, height * info.scale);
+        let chroma = (info.channels == 1).then(|| Chroma::new((width, height), to));
+        let tile = tile.max(info.least).max(1).next_multiple_of(info.multiple);
+        Self { network, width, height, tile, rows: VecDeque::new(), first: 0, next: 0, done: 0, chroma }
+    }
+
+    /// Tiles of the whole picture.
+    pub fn tiles(&self) -> usize {
+        self.width.div_ceil(self.tile) * self.height.div_ceil(self.tile)
+    }
+
+    /// Takes the next row, and gives a band of enlarged ones when there are enough.
+    pub fn push(&mut self, row: &[f32], progress: &mut Progress<'_>, sink: Sink<'_>) -> Result<(), DrawError> {
+        if let Some(chroma) = &mut self.chroma {
+            chroma.push(row);
+        }
+        self.rows.push_back(row.to_vec());
+        self.next += 1;
+        let around = self.network.info().overlap;
+        while self.done < self.height {
+            let span = Span::new(self.done, self.tile, around, self.height);
+            if span.read.1.max((span.keep.1 + Chroma::REACH).min(self.height)) > self.next {
+                break;
+            }
+            self.band(span, progress, sink)?;
+            self.done = span.keep.1;
+            let needed = Span::new(self.done, self.tile, around, self.height).read.0;
+            while self.first < needed.min(self.next) {
+                self.rows.pop_front();
+                self.first += 1;
+            }
+        }
+        Ok(())
+    }
+
+    fn band(&mut self, down: Span, progress: &mut Progress<'_>, sink: Sink<'_>) -> Result<(), DrawError> {
+        let info = self.network.info();
+        let (scale, channels) = (info.scale, info.channels);
+        let height = (down.keep.1 - down.keep.0) * scale;
+        let pitch = self.width * scale * channels;
+        let mut lines = vec![0.0; height * pitch];
+        for start in (0..self.width).step_by(self.tile) {
+            let across = Span::new(start, self.tile, info.overlap, self.width);
+            let tile = self.tile_of(across, down)?;
+            let out = no_grad(|| self.network.forward(&tile))?;
+            let (tile_width, values) = (out.dim(2), out.cast(DType::F32)?.to_vec());
+            let skip = [(down.keep.0 - down.read.0) * scale, (across.keep.0 - across.read.0) * scale];
+            let kept = (across.keep.1 - across.keep.0) * scale * channels;
+            for (y, line) in lines.chunks_exact_mut(pitch).enumerate() {
+                let from = ((skip[0] + y) * tile_width + skip[1]) * channels;
+                line[across.keep.0 * scale * channels..][..kept].copy_from_slice(&values[from..][..kept]);
+            }
+            *progress.done += 1;
+            tile_done(progress.control, *progress.done, progress.total)?;
+        }
+        if lines.iter().any(|v| !v.is_finite()) {
+            return Err(DrawError::NotANumber("while enlarging"));
+        }
+        for line in lines.chunks_exact(pitch) {
+            match &mut self.chroma {
+                Some(chroma) => sink(&chroma.joined(line))?,
+                None => sink(line)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// The tile's pixels; sides that the network cannot take are filled up by mirroring.
+    fn tile_of(&self, across: Span, down: Span) -> Result<Tensor, DrawError> {
+        let info = self.network.info();
+        let side = |(start, end): (usize, usize)| (end - start).max(info.least).next_multiple_of(info.multiple);
+        let (width, height) = (side(across.read), side(down.read));
+        let mut values = Vec::with_capacity(width * height * info.channels);
+        for y in 0..height {
+            let row = &self.rows[mirrored(y, down.read) - self.first];
+            for x in 0..width {
+                let at = mirrored(x, across.read) * 3;
+                match info.channels {
+                    1 => values.push(luma(&row[at..at + 3])),
+                    _ => values.extend_from_slice(&row[at..at + 3]),
+                }
+            }
+        }
+        Ok(Tensor::from_vec(values, &[1, height, width, info.channels])?)
+    }
+}
+
+/// The sample at `offset` from the start of `range`, turned back at its end.
+fn mirrored(offset: usize, (start, end): (usize, usize)) -> usize {
+    let n = end - start;
+    let at = offset % (2 * n);
+    start + at.min(2 * n - 1 - at)
+}
+
+/// Luma of an RGB pixel (BT.601, full range, as JPEG has it).
+fn luma(rgb: &[f32]) -> f32 {
+    0.299 * rgb[0] + 0.587 * rgb[1] + 0.114 * rgb[2]
+}
+
+/// Colour differences, enlarged by the cubic filter while a network enlarges luma.
+struct Chroma {
+    resampler: RowResampler,
+    ready: VecDeque<Vec<f32>>,
+}
+
+impl Chroma {
+    /// Rows below a row that its colours need.
+    const REACH: usize = 3;
+
+    fn new(from: (usize, usize), to: (usize, usize)) -> Self {
+        Self { resampler: RowResampler::new(from, to, 2, Kernel::Bicubic), ready: VecDeque::new() }
+    }
+
+    fn push(&mut self, row: &[f32]) {
+        let differences: Vec<f32> = row
+            .chunks_exact(3)
+            .flat_map(|p| {
+                let y = luma(p);
+                [(p[2] - y) / 1.772, (p[0] - y) / 1.402]
+            })
+            .collect();
+        let ready = &mut self.ready;
+        let pushed: Result<(), std::convert::Infallible> = self.resampler.push(&differences, |line| {
+            ready.push_back(line.to_vec());
+            Ok(())
+        });
+        match pushed {
+            Ok(()) => {}
+            Err(never) => match never {},
+        }
+    }
+
+    /// A row of luma with its colours, which are there: a band waits for [`Chroma::REACH`] rows.
+    fn joined(&mut self, lumas: &[f32]) -> Vec<f32> {
+        let differences = self.ready.pop_front().unwrap_or_else(|| vec![0.0; 2 * lumas.len()]);
+        let colour = |(y, d): (&f32, &[f32])| {
+            let (blue, red) = (y + 1.772 * d[0], y + 1.402 * d[1]);
+            [red, (y - 0.299 * red - 0.114 * blue) / 0.587, blue]
+        };
+        lumas.iter().zip(differences.chunks_exact(2)).flat_map(colour).collect()
+    }
+}

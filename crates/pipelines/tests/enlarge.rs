@@ -1,0 +1,164 @@
+//! Enlarging: tiles join without a seam, any size comes out, and a stream holds little.
+
+use danqing_imaging::resample::{Kernel, resample};
+use danqing_imaging::{Picture, PixelFormat};
+use danqing_models::upscalers::span::{Span, SpanConfig};
+use danqing_models::upscalers::{Network, Purpose, Upscaler, UpscalerInfo};
+use danqing_nn::{LoadOptions, Loader};
+use danqing_pipelines::DrawError;
+use danqing_pipelines::control::{Quiet, StopFlag};
+use danqing_pipelines::tasks::enlarge::{EnlargeOptions, Enlargement, TargetSize, enlarge};
+use danqing_tensor::{DType, Rng, Tensor, TensorError};
+
+/// A SPAN of random weights.
+struct RandomSpan(UpscalerInfo, Span);
+
+impl RandomSpan {
+    fn new(scale: usize, colours: usize) -> Self {
+        let config = SpanConfig { colours, channels: 8, blocks: 2, scale, centred: false };
+        let loader = Loader::random_with(3, LoadOptions::inference(DType::F32));
+        let info = UpscalerInfo {
+            architecture: "SPAN",
+            purpose: Purpose::Enlarge,
+            scale,
+            channels: colours,
+            multiple: 1,
+            least: 1,
+            overlap: 9,
+            exact: true,
+            parameters: 0,
+        };
+        Self(info, Span::load(&loader, config).unwrap())
+    }
+}
+
+impl Upscaler for RandomSpan {
+    fn info(&self) -> &UpscalerInfo {
+        &self.0
+    }
+
+    fn forward(&self, x: &Tensor) -> Result<Tensor, TensorError> {
+        self.1.forward(x)
+    }
+}
+
+/// Twice the size by repeating pixels; only takes tiles of 8, 16, … pixels.
+struct Repeat(UpscalerInfo);
+
+impl Repeat {
+    fn new() -> Self {
+        let info = RandomSpan::new(2, 3).0;
+        Self(UpscalerInfo { architecture: "repeat", multiple: 8, least: 16, overlap: 8, ..info })
+    }
+}
+
+impl Upscaler for Repeat {
+    fn info(&self) -> &UpscalerInfo {
+        &self.0
+    }
+
+    fn forward(&self, x: &Tensor) -> Result<Tensor, TensorError> {
+        let (h, w) = (x.dim(1), x.dim(2));
+        assert!([h, w].iter().all(|s| *s >= 16 && s.is_multiple_of(8)), "{:?}", x.shape());
+        let values = x.to_vec();
+        let at = |y: usize, x: usize| &values[((y / 2) * w + x / 2) * 3..][..3];
+        let out = (0..2 * h).flat_map(|y| (0..2 * w).flat_map(move |x| at(y, x).to_vec())).collect();
+        Tensor::from_vec(out, &[1, 2 * h, 2 * w, 3])
+    }
+}
+
+fn picture(width: u32, height: u32, format: PixelFormat) -> Picture {
+    let mut values = vec![0.0; width as usize * height as usize * format.channels()];
+    Rng::new(7).fill_uniform(&mut values, 0.0, 1.0);
+    Picture::from_unit_f32(width, height, format, &values).unwrap()
+}
+
+fn rows(picture: &Picture) -> impl Iterator<Item = Vec<f32>> {
+    let pitch = picture.width() as usize * picture.format().channels();
+    picture.pixels().chunks_exact(pitch).map(|row| row.iter().map(|v| f32::from(*v) / 255.0).collect())
+}
+
+#[test]
+fn tiles_join_without_a_seam() {
+    for colours in [3, 1] {
+        let network = RandomSpan::new(2, colours);
+        let picture = picture(83, 61, PixelFormat::Rgb8);
+        let whole = EnlargeOptions { tile: 512, ..Default::default() };
+        let tiled = EnlargeOptions { tile: 16, ..Default::default() };
+        let [whole, tiled] = [whole, tiled].map(|o| enlarge(&picture, &[&network], &o, &Quiet).unwrap());
+        assert_eq!((whole.width(), whole.height()), (166, 122));
+        assert_eq!(whole.pixels(), tiled.pixels(), "{colours} channels");
+    }
+}
+
+#[test]
+fn tiles_are_as_a_network_takes_them() {
+    let picture = picture(21, 37, PixelFormat::Rgba8);
+    let enlarged =
+        enlarge(&picture, &[&Repeat::new()], &EnlargeOptions { tile: 5, ..Default::default() }, &Quiet).unwrap();
+    assert_eq!((enlarged.width(), enlarged.height(), enlarged.format()), (42, 74, PixelFormat::Rgba8));
+    for (y, x) in [(0, 0), (73, 41), (30, 17)] {
+        let (large, small) = (enlarged.pixel(x, y).unwrap(), picture.pixel(x / 2, y / 2).unwrap());
+        assert_eq!(large[..3], small[..3]);
+    }
+    let alpha: Vec<f32> = picture.alpha().unwrap().iter().map(|v| f32::from(*v) / 255.0).collect();
+    let expected = resample(&alpha, (21, 37), (42, 74), 1, Kernel::Bicubic);
+    let rounded: Vec<u8> = expected.iter().map(|v| (v.clamp(0.0, 1.0) * 255.0).round() as u8).collect();
+    assert_eq!(enlarged.alpha().unwrap(), rounded);
+}
+
+#[test]
+fn any_size_comes_out() {
+    let picture = picture(20, 10, PixelFormat::Rgb8);
+    let sizes = [
+        (TargetSize::Native, (80, 40)),
+        (TargetSize::Scale(3.3), (66, 33)),
+        (TargetSize::Width(50), (50, 25)),
+        (TargetSize::Height(100), (200, 100)),
+        (TargetSize::Fit(30, 30), (30, 15)),
+        (TargetSize::Scale(0.01), (1, 1)),
+    ];
+    let networks = [Repeat::new(), Repeat::new()];
+    let chain: Vec<&dyn Upscaler> = networks.iter().map(|n| n as &dyn Upscaler).collect();
+    for (size, expected) in sizes {
+        let out = enlarge(&picture, &chain, &EnlargeOptions { size, tile: 64 }, &Quiet).unwrap();
+        assert_eq!((out.width(), out.height()), expected, "{size:?}");
+    }
+    // Without a network it is the cubic filter.
+    let plain = enlarge(&picture, &[], &EnlargeOptions { size: TargetSize::Scale(2.0), tile: 64 }, &Quiet).unwrap();
+    let values: Vec<f32> = rows(&picture).flatten().collect();
+    let expected = resample(&values, (20, 10), (40, 20), 3, Kernel::Bicubic);
+    let rounded: Vec<u8> = expected.iter().map(|v| (v.clamp(0.0, 1.0) * 255.0).round() as u8).collect();
+    assert_eq!(plain.pixels(), rounded);
+}
+
+#[test]
+fn rows_come_out_while_others_go_in() {
+    let network = RandomSpan::new(2, 3);
+    let picture = picture(16, 200, PixelFormat::Rgb8);
+    let mut enlargement = Enlargement::new(&[&network], (16, 200), (32, 400), 3, 16).unwrap();
+    let (mut given, mut most) = (0, 0);
+    for (y, row) in rows(&picture).enumerate() {
+        enlargement
+            .push(&row, &Quiet, &mut |_| {
+                given += 1;
+                Ok(())
+            })
+            .unwrap();
+        most = most.max(2 * (y + 1) - given);
+    }
+    assert_eq!(given, 400);
+    assert!(most <= 2 * (16 + 9 + 1), "{most} rows were held back");
+}
+
+#[test]
+fn it_stops_within_a_tile_and_refuses_what_makes_no_sense() {
+    let network = RandomSpan::new(2, 3);
+    let picture = picture(64, 64, PixelFormat::Rgb8);
+    let flag = StopFlag::default();
+    flag.stop();
+    let options = EnlargeOptions { tile: 16, ..Default::default() };
+    assert!(matches!(enlarge(&picture, &[&network], &options, &flag), Err(DrawError::Stopped)));
+    assert!(Enlargement::new(&[&network], (0, 4), (0, 8), 3, 16).is_err());
+    assert!(Enlargement::new(&[&network], (u32::MAX, 1), (4, 4), 3, 16).is_err());
+}
