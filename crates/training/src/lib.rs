@@ -9,6 +9,7 @@ pub mod run;
 pub mod scoring;
 pub mod stages;
 pub mod starter;
+pub mod upscalers;
 pub mod vocabulary;
 
 pub use error::TrainError;

@@ -14,7 +14,9 @@ mod dice;
 mod icons;
 pub mod labels;
 mod layout;
+pub mod leaves;
 mod packs;
+mod patches;
 mod pixels;
 mod prompts;
 mod scene;
@@ -31,6 +33,7 @@ pub use colour::OBJECT_COLOURS;
 pub use concept::Concept;
 pub use corpus::caption_corpus;
 pub use labels::{Language, ObjectLabel, Relation, SceneKind, SceneLabels, SizeWord};
+pub use patches::{Degradation, PatchPair, PatchSource};
 pub use prompts::{EvaluationPrompt, PromptKind, evaluation_prompts};
 pub use scene::{Scene, SceneConfig, SceneGenerator, ScenePlan, SceneWeights};
 pub use split::Split;
@@ -63,6 +66,14 @@ pub enum DataError {
         path: PathBuf,
         /// Why.
         error: io::Error,
+    },
+    /// A picture cannot be read, or not be written and read back.
+    #[error("{}: {why}", path.display())]
+    Picture {
+        /// The picture.
+        path: PathBuf,
+        /// Why.
+        why: String,
     },
     /// An icon package's file is not what it should be.
     #[error("{} is no icon set of the Iconify form: {why}", path.display())]

@@ -3,3 +3,4 @@
 pub mod autoencoder;
 pub mod denoiser;
 pub mod evaluator;
+pub mod upscaler;

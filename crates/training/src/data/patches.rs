@@ -1,0 +1,208 @@
+//! Pairs of small and large patches for upscalers: photographs, dead leaves and icons, reduced as the network will be judged.
+
+use std::path::{Path, PathBuf};
+
+use danqing_imaging::resample::{Kernel, resample};
+use danqing_imaging::{DecodeLimits, EncodeOptions, Format, Picture, PixelFormat, decode, encode, open};
+
+use super::DataError;
+use super::dice::Dice;
+use super::leaves::dead_leaves;
+
+/// Pixels around a small patch that are reduced with it and then cut off: at the edge of a cut the filter would see a mirror.
+const MARGIN: usize = 2;
+/// Share of patches from photographs, where there are any.
+const PHOTOGRAPHS: f32 = 0.7;
+
+/// How large patches become small ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Degradation {
+    /// The antialiased cubic filter, rounded to 8 bits.
+    Bicubic,
+    /// Noise up to a deviation of 15 and JPEG of quality 30–95, each on a part of the patches; no change of size.
+    NoiseAndJpeg,
+}
+
+/// RGB of a photograph.
+#[derive(Debug)]
+struct Photograph {
+    width: usize,
+    height: usize,
+    values: Vec<f32>,
+}
+
+/// Makes pairs: pair `index` under a seed is always the same.
+#[derive(Debug)]
+pub struct PatchSource {
+    photographs: Vec<Photograph>,
+    degradation: Degradation,
+    scale: usize,
+    side: usize,
+    seed: u64,
+}
+
+/// A pair of patches, RGB in 0..1.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PatchPair {
+    /// `[side, side, 3]`.
+    pub small: Vec<f32>,
+    /// `[side · scale, side · scale, 3]`.
+    pub large: Vec<f32>,
+}
+
+impl PatchSource {
+    /// Pairs whose small patch has `side` pixels a side, cut from the photographs in `folder` (none: dead leaves alone), at their size
+    /// and reduced to 2/3 and 1/2, which sharpens them and shows their forms smaller.
+    ///
+    /// # Errors
+    /// When the folder or a picture in it cannot be read.
+    pub fn new(
+        folder: Option<&Path>,
+        degradation: Degradation,
+        scale: usize,
+        side: usize,
+        seed: u64,
+    ) -> Result<Self, DataError> {
+        let mut photographs = Vec::new();
+        for path in folder.map_or_else(|| Ok(Vec::new()), pictures_in)? {
+            let refused =
+                |e: danqing_imaging::ImagingError| DataError::Picture { path: path.clone(), why: e.to_string() };
+            let picture = open(&path, &DecodeLimits::default()).map_err(refused)?.flattened([255; 3]);
+            let whole = Photograph {
+                width: picture.width() as usize,
+                height: picture.height() as usize,
+                values: picture.to_unit_f32(),
+            };
+            for (part, of) in [(2, 3), (1, 2)] {
+                photographs.push(whole.reduced(part, of));
+            }
+            photographs.push(whole);
+        }
+        let least = (side + 2 * MARGIN) * scale;
+        photographs.retain(|p| p.width >= least && p.height >= least);
+        Ok(Self { photographs, degradation, scale, side, seed })
+    }
+
+    /// Photographs, counting their reduced forms.
+    pub fn photographs(&self) -> usize {
+        self.photographs.len()
+    }
+
+    /// Pair `index`.
+    ///
+    /// # Errors
+    /// When a patch cannot be written as JPEG and read back.
+    pub fn pair(&self, index: u64) -> Result<PatchPair, DataError> {
+        let mut dice = Dice::new(self.seed ^ 0x9A7C_4E55, index);
+        let outer = (self.side + 2 * MARGIN) * self.scale;
+        let source = if dice.chance(PHOTOGRAPHS) { dice.pick(&self.photographs) } else { None };
+        let mut cut = match source {
+            Some(photograph) => photograph.cut(outer, &mut dice),
+            None => dead_leaves(outer, &mut dice),
+        };
+        turn(&mut cut, outer, &mut dice);
+        let rounded =
+            |v: Vec<f32>| -> Vec<f32> { v.iter().map(|v| (v.clamp(0.0, 1.0) * 255.0).round() / 255.0).collect() };
+        let cut = rounded(cut);
+        let reduced = self.side + 2 * MARGIN;
+        let small = match self.degradation {
+            Degradation::Bicubic => rounded(resample(&cut, (outer, outer), (reduced, reduced), 3, Kernel::Bicubic)),
+            Degradation::NoiseAndJpeg => spoilt(&cut, outer, &mut dice)?,
+        };
+        Ok(PatchPair { small: inner(&small, reduced, MARGIN), large: inner(&cut, outer, MARGIN * self.scale) })
+    }
+}
+
+/// Pictures of a folder in the order of their names.
+fn pictures_in(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
+    let failed = |error| DataError::Read { path: folder.to_owned(), error };
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        let ending = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
+        if ["png", "jpg", "jpeg", "webp", "tif", "tiff", "bmp"].contains(&ending.as_str()) {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+impl Photograph {
+    fn reduced(&self, part: usize, of: usize) -> Photograph {
+        let (width, height) = ((self.width * part / of).max(1), (self.height * part / of).max(1));
+        let values = resample(&self.values, (self.width, self.height), (width, height), 3, Kernel::Bicubic);
+        Photograph { width, height, values }
+    }
+
+    fn cut(&self, side: usize, dice: &mut Dice) -> Vec<f32> {
+        let (x, y) = (dice.below(self.width - side + 1), dice.below(self.height - side + 1));
+        (y..y + side).flat_map(|row| self.values[(row * self.width + x) * 3..][..side * 3].iter().copied()).collect()
+    }
+}
+
+/// One of the eight ways to lay a square.
+fn turn(values: &mut Vec<f32>, side: usize, dice: &mut Dice) {
+    let way = dice.below(8);
+    let place = |x: usize, y: usize| {
+        let (x, y) = if way & 1 == 1 { (side - 1 - x, y) } else { (x, y) };
+        let (x, y) = if way & 2 == 2 { (x, side - 1 - y) } else { (x, y) };
+        if way & 4 == 4 { (y, x) } else { (x, y) }
+    };
+    let pixel = |i: usize| {
+        let (x, y) = place(i % side, i / side);
+        let at = (y * side + x) * 3;
+        [values[at], values[at + 1], values[at + 2]]
+    };
+    *values = (0..side * side).flat_map(pixel).collect();
+}
+
+fn inner(values: &[f32], side: usize, margin: usize) -> Vec<f32> {
+    let kept = side - 2 * margin;
+    (margin..side - margin).flat_map(|y| values[(y * side + margin) * 3..][..kept * 3].iter().copied()).collect()
+}
+
+/// The patch with noise and traces of JPEG.
+fn spoilt(values: &[f32], side: usize, dice: &mut Dice) -> Result<Vec<f32>, DataError> {
+    let deviation = if dice.chance(0.5) { dice.between(0.0, 15.0 / 255.0) } else { 0.0 };
+    // Sums of twelve even draws are nearly normal with deviation 1.
+    let mut normal = || (0..12).map(|_| dice.unit()).sum::<f32>() - 6.0;
+    let noisy: Vec<f32> = values.iter().map(|v| if deviation > 0.0 { v + deviation * normal() } else { *v }).collect();
+    let refused =
+        |e: danqing_imaging::ImagingError| DataError::Picture { path: PathBuf::from("patch"), why: e.to_string() };
+    let picture = Picture::from_unit_f32(side as u32, side as u32, PixelFormat::Rgb8, &noisy).map_err(refused)?;
+    if !dice.chance(0.75) {
+        return Ok(picture.to_unit_f32());
+    }
+    let options = EncodeOptions { jpeg_quality: 30 + dice.below(66) as u8, ..Default::default() };
+    let bytes = encode(&picture, Format::Jpeg, &options).map_err(refused)?;
+    Ok(decode(&bytes, &DecodeLimits::default()).map_err(refused)?.to_unit_f32())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_patches_are_the_large_ones_reduced() {
+        let source = PatchSource::new(None, Degradation::Bicubic, 4, 12, 1).unwrap();
+        for index in 0..4 {
+            let PatchPair { small, large } = source.pair(index).unwrap();
+            assert_eq!((small.len(), large.len()), (12 * 12 * 3, 48 * 48 * 3));
+            // Away from the edges nothing was mirrored.
+            let again = resample(&large, (48, 48), (12, 12), 3, Kernel::Bicubic);
+            let (small, again) = (inner(&small, 12, 2), inner(&again, 12, 2));
+            let far = small.iter().zip(&again).map(|(a, b)| (a - b.clamp(0.0, 1.0)).abs()).fold(0.0, f32::max);
+            assert!(far <= 0.51 / 255.0, "{far}");
+        }
+        assert_eq!(source.pair(3).unwrap(), source.pair(3).unwrap());
+    }
+
+    #[test]
+    fn spoilt_patches_keep_their_size() {
+        let source = PatchSource::new(None, Degradation::NoiseAndJpeg, 1, 32, 1).unwrap();
+        let differ =
+            (0..8).filter(|i| source.pair(*i).is_ok_and(|p| p.small.len() == p.large.len() && p.small != p.large));
+        assert!(differ.count() >= 4);
+    }
+}
