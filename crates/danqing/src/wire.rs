@@ -2,10 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use danqing_checkpoints::Weights;
 use danqing_kernels::isa::{Isa, isa};
 use danqing_kernels::threads::set_threads;
 use danqing_models::autoencoders::TinyDecoder;
 use danqing_models::families::stable_diffusion::StableDiffusion;
+use danqing_models::upscalers::{Upscaler, open_upscaler};
+use danqing_nn::LoadOptions;
 use danqing_pipelines::DrawError;
 use danqing_pipelines::checkpoint::{self, Listed, OpenOptions};
 use danqing_pipelines::preview;
@@ -91,6 +94,68 @@ impl Opened {
         // One that was found by chance and does not fit is no reason to stop.
         Ok(preview::locate_decoder(&self.model, &places).and_then(|at| preview::open_decoder(&at, &self.model).ok()))
     }
+}
+
+/// A network that enlarges, with its file's name.
+pub(crate) struct NamedUpscaler {
+    /// The file's stem.
+    pub(crate) name: String,
+    /// The network.
+    pub(crate) network: Box<dyn Upscaler>,
+}
+
+/// Folders of ComfyUI's and the A1111 web UI's trees in which networks that enlarge lie.
+const UPSCALER_FOLDERS: [&str; 7] =
+    ["upscale_models", "models/upscale_models", "ESRGAN", "RealESRGAN", "SwinIR", "models/ESRGAN", "models/RealESRGAN"];
+const UPSCALER_ENDINGS: [&str; 4] = ["safetensors", "pth", "pt", "ckpt"];
+
+/// Opens the networks that `--upscaler` names, in their order.
+///
+/// # Errors
+/// A name that no file has, or a file that is no network known here.
+pub(crate) fn open_upscalers(invocation: &Invocation) -> Result<Vec<NamedUpscaler>, Failure> {
+    if let Some(threads) = invocation.count("threads") {
+        set_threads(threads as usize);
+    }
+    let options = LoadOptions::inference(dtype(invocation.text("precision")));
+    let wanted = invocation.text("upscaler").unwrap_or_default();
+    let names = wanted.split(',').map(str::trim).filter(|name| !name.is_empty());
+    names
+        .map(|name| {
+            let path = find_upscaler(invocation, name)?;
+            let failed = |e: &dyn std::fmt::Display| Failure::Failed(format!("{}: {e}", path.display()));
+            let weights = Weights::open(&path).map_err(|e| failed(&e))?;
+            let network = open_upscaler(&weights, &options).map_err(|e| failed(&e))?;
+            Ok(NamedUpscaler { name: name_of(&path), network })
+        })
+        .collect()
+}
+
+fn find_upscaler(invocation: &Invocation, wanted: &str) -> Result<PathBuf, Failure> {
+    if Path::new(wanted).exists() {
+        return Ok(PathBuf::from(wanted));
+    }
+    let inside =
+        |folder: PathBuf| std::fs::read_dir(folder).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
+    let folders = folders(invocation).into_iter();
+    let files =
+        folders.flat_map(|f| UPSCALER_FOLDERS.map(|inner| f.join(inner)).into_iter().chain([f])).flat_map(inside);
+    let known = |path: &PathBuf| {
+        path.extension()
+            .and_then(|e| e.to_str())
+            .is_some_and(|e| UPSCALER_ENDINGS.contains(&e.to_ascii_lowercase().as_str()))
+    };
+    let files: Vec<PathBuf> = files.filter(known).collect();
+    let same = |path: &&PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.eq_ignore_ascii_case(wanted) || name_of(path).eq_ignore_ascii_case(wanted)
+    };
+    if let Some(path) = files.iter().find(same) {
+        return Ok(path.clone());
+    }
+    let names: Vec<String> = files.iter().map(|path| name_of(path)).collect();
+    let near = nearest(wanted, names.iter().map(String::as_str));
+    Err(Failure::Failed(invocation.messages().no_upscaler(wanted, near)))
 }
 
 /// bf16 where the processor multiplies in it; elsewhere it would only be slow.

@@ -16,6 +16,8 @@ pub(crate) enum Kind {
     Text,
     /// A file or folder.
     Path,
+    /// Files or folders, at least one.
+    Paths,
     /// A whole number in a range.
     Count(u64, u64),
     /// A number in a range.
@@ -37,6 +39,8 @@ pub(crate) enum Value {
     Text(String),
     /// Of a path.
     Path(PathBuf),
+    /// Of paths.
+    Paths(Vec<PathBuf>),
     /// Of a count.
     Count(u64),
     /// Of a number.
@@ -65,6 +69,9 @@ impl Kind {
         if self == Self::Path && !given.is_empty() {
             return Ok(Value::Path(PathBuf::from(given)));
         }
+        if self == Self::Paths && !given.is_empty() {
+            return Ok(Value::Paths(vec![PathBuf::from(given)]));
+        }
         let text = given.to_str();
         text.and_then(|t| self.read(t.trim(), t))
             .ok_or_else(|| Complaint { given: given.to_string_lossy().into_owned(), wanted: self })
@@ -72,7 +79,7 @@ impl Kind {
 
     fn read(self, text: &str, whole: &str) -> Option<Value> {
         match self {
-            Self::Switch | Self::Path => None,
+            Self::Switch | Self::Path | Self::Paths => None,
             Self::Toggle => match text.to_ascii_lowercase().as_str() {
                 "true" | "yes" | "on" | "1" => Some(Value::Toggle(true)),
                 "false" | "no" | "off" | "0" => Some(Value::Toggle(false)),
@@ -107,6 +114,7 @@ impl Kind {
             Self::Toggle => said("true or false", "true 或 false"),
             Self::Text => said("a text", "文本"),
             Self::Path => said("a path", "路径"),
+            Self::Paths => said("paths", "路径"),
             Self::Count(low, u64::MAX) => {
                 if chinese {
                     format!("不小于 {low} 的整数")

@@ -109,6 +109,10 @@ fn arg(argument: &'static Argument, heading: &'static str, language: Language) -
     if argument.kind == Kind::Switch {
         return arg.action(ArgAction::SetTrue);
     }
+    if argument.kind == Kind::Paths {
+        arg = arg.num_args(1..).action(ArgAction::Append);
+        return arg.value_name(argument.value).value_parser(ValueParser::os_string());
+    }
     arg.action(ArgAction::Set).value_name(argument.value).value_parser(ValueParser::os_string())
 }
 
@@ -162,6 +166,7 @@ pub(crate) fn explain(error: &clap::Error, messages: &dyn Messages) -> String {
 }
 
 /// The text given for `argument`, if any.
-pub(crate) fn given<'a>(matches: &'a ArgMatches, name: &str) -> Option<&'a OsStr> {
-    matches.try_get_one::<OsString>(name).ok().flatten().map(OsString::as_os_str)
+pub(crate) fn given<'a>(matches: &'a ArgMatches, name: &str) -> Vec<&'a OsStr> {
+    let values = matches.try_get_many::<OsString>(name).ok().flatten();
+    values.into_iter().flatten().map(OsString::as_os_str).collect()
 }

@@ -1,7 +1,7 @@
 //! One call of a command: its values from flags and settings, and the user's language.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::ArgMatches;
 
@@ -39,10 +39,15 @@ impl Invocation {
                 }
                 continue;
             }
-            let Some(given) = arguments::given(matches, argument.name) else { continue };
-            let shown = if argument.positional { argument.value.to_owned() } else { format!("--{}", argument.name) };
-            let value = argument.kind.parse(given).map_err(|c| Failure::Usage(c.about(&shown, language)))?;
-            values.insert(argument.name, value);
+            for given in arguments::given(matches, argument.name) {
+                let shown =
+                    if argument.positional { argument.value.to_owned() } else { format!("--{}", argument.name) };
+                let value = argument.kind.parse(given).map_err(|c| Failure::Usage(c.about(&shown, language)))?;
+                match (values.get_mut(argument.name), value) {
+                    (Some(Value::Paths(paths)), Value::Paths(more)) => paths.extend(more),
+                    (_, value) => drop(values.insert(argument.name, value)),
+                }
+            }
         }
         Ok(Self { language, settings, values })
     }
@@ -80,6 +85,14 @@ impl Invocation {
         match self.value(name) {
             Some(Value::Path(path)) => Some(path),
             _ => None,
+        }
+    }
+
+    /// Paths that the line gives.
+    pub(crate) fn paths(&self, name: &str) -> &[PathBuf] {
+        match self.flag(name) {
+            Some(Value::Paths(paths)) => paths,
+            _ => &[],
         }
     }
 

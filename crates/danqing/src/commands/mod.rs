@@ -1,6 +1,8 @@
 //! The commands. Each is one file with a [`CommandSpec`]: help, reference page and parser are made from it.
 
+mod compare;
 mod draw;
+mod enlarge;
 mod inspect;
 mod invocation;
 mod models;
@@ -39,8 +41,16 @@ pub(crate) struct CommandSpec {
 }
 
 /// Every command, in the order of the help.
-pub(crate) static COMMANDS: &[&CommandSpec] =
-    &[&draw::COMMAND, &inspect::COMMAND, &models::COMMAND, &samplers::COMMAND, &train::COMMAND, &reference::COMMAND];
+pub(crate) static COMMANDS: &[&CommandSpec] = &[
+    &draw::COMMAND,
+    &enlarge::COMMAND,
+    &compare::COMMAND,
+    &inspect::COMMAND,
+    &models::COMMAND,
+    &samplers::COMMAND,
+    &train::COMMAND,
+    &reference::COMMAND,
+];
 
 /// What every command takes.
 pub(crate) static GLOBAL: &[Argument] = &[Argument::option(

@@ -1,10 +1,11 @@
 //! `danqing train`: trains the embedded models on this machine.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use danqing_training::TrainError;
 use danqing_training::run::RunEnd;
 use danqing_training::stages::{STAGES, StarterOptions, export_starter, run_stage, score_starter};
+use danqing_training::upscalers::{UPSCALER_RECIPES, UpscalerOptions, export_upscaler, train_upscaler};
 
 use super::{CommandSpec, Invocation, print};
 use crate::arguments::{Argument, Group, Kind, Value};
@@ -13,35 +14,52 @@ use crate::messages::text;
 use crate::progress::{catch_interrupts, interrupted};
 
 /// What can be trained.
-const METHODS: &[&str] = &["starter"];
+const METHODS: &[&str] = &["starter", "upscaler"];
+/// The upscalers.
+const NETWORKS: &[&str] = &["photo-x2", "photo-x4", "clean-x1", "live-x2"];
 /// The stages of the starter, and writing out what they made.
 const WORK: &[&str] = &["autoencoder", "denoiser", "evaluator", "export", "score"];
 
 /// The command.
 pub(crate) static COMMAND: CommandSpec = CommandSpec {
     name: "train",
-    about: text("Trains the starter model on this machine.", "在本机训练入门模型。"),
+    about: text("Trains the embedded models on this machine.", "在本机训练内置模型。"),
     details: text(
-        "The stages come one after the other: the autoencoder, then the denoiser with its text encoder; `export` writes the \
+        "An upscaler learns from photographs in a folder and from made pictures; `--stage export` writes it as a file for `danqing \
+         enlarge`.\n\nThe starter's stages come one after the other: the autoencoder, then the denoiser with its text encoder; `export` writes the \
          averaged weights as a diffusers folder. Apart from them an evaluator learns to tell what a picture shows; `score` counts \
          how many pictures of 600 prompts show what was asked. A stage that is stopped or killed goes on from its last checkpoint, at most \
          three minutes old, when it is called again. Losses, their curve and pictures to look at lie in the stage's folder. \
          The pictures come from icon packages of the npm registry: @iconify-json/fluent-emoji-flat, and noto, twemoji or fxemoji \
          for things that it lacks.",
-        "各阶段依次进行：先训练自编码器，再训练去噪网络及其文本编码器；`export` 把平均权重写成 diffusers 文件夹。\
+        "放大网络从文件夹中的照片和人造图片学习；`--stage export` 写出供 `danqing enlarge` 使用的文件。\n\n\
+         入门模型的各阶段依次进行：先训练自编码器，再训练去噪网络及其文本编码器；`export` 把平均权重写成 diffusers 文件夹。\
          另外训练一个识别画面内容的评估网络；`score` 用它统计 600 条提示词中画对了多少。\
          被中止的阶段再次运行时会从最近的检查点（最多三分钟前）继续。损失表、损失曲线和样图都在该阶段的文件夹中。\
          图片来自 npm 图标包：@iconify-json/noto、fluent-emoji-flat、twemoji 和 fxemoji。",
     ),
     usage: text(
-        "danqing train starter --stage <STAGE> --run <FOLDER> [OPTIONS]",
-        "danqing train starter --stage <阶段> --run <文件夹> [选项]",
+        "danqing train <starter|upscaler> --run <FOLDER> [OPTIONS]",
+        "danqing train <starter|upscaler> --run <文件夹> [选项]",
     ),
     groups: &[Group {
         title: text("Arguments", "参数"),
         arguments: &[
             Argument::positional("method", "METHOD", Kind::Choice(METHODS), text("What to train", "训练什么")),
             Argument::option("stage", "STAGE", Kind::Choice(WORK), text("What to do", "做哪一步")),
+            Argument::option("network", "NAME", Kind::Choice(NETWORKS), text("Which upscaler", "哪个放大网络")),
+            Argument::option(
+                "pictures",
+                "FOLDER",
+                Kind::Path,
+                text("Photographs that an upscaler learns from", "放大网络学习所用的照片文件夹"),
+            ),
+            Argument::option(
+                "validation",
+                "FOLDER",
+                Kind::Path,
+                text("Pictures that an upscaler is judged by", "用于评判放大网络的图片文件夹"),
+            ),
             Argument::option("run", "FOLDER", Kind::Path, text("Folder of the run", "训练文件夹")),
             Argument::option(
                 "icons",
@@ -72,6 +90,10 @@ pub(crate) static COMMAND: CommandSpec = CommandSpec {
             "danqing train starter --stage export --run runs/starter --out starter",
             text("Write what was trained", "写出训练结果"),
         ),
+        (
+            "danqing train upscaler --network photo-x4 --run runs/photo-x4 --pictures photos --validation held-out",
+            text("An upscaler", "训练放大网络"),
+        ),
     ],
     run,
 };
@@ -80,13 +102,17 @@ pub(crate) static COMMAND: CommandSpec = CommandSpec {
 const STEPS: u64 = 20_000;
 /// Pictures a step where none are asked for.
 const BATCH: u64 = 48;
+/// Pairs of patches a step where none are asked for.
+const PAIRS: u64 = 16;
 
 fn run(invocation: &Invocation) -> Result<(), Failure> {
     let messages = invocation.messages();
     let failed = |e: TrainError| Failure::of(&e);
     let help = || Failure::Usage(messages.see_help("danqing train"));
-    if invocation.text("method") != Some("starter") {
-        return Err(help());
+    match invocation.text("method") {
+        Some("starter") => {}
+        Some("upscaler") => return upscaler(invocation),
+        _ => return Err(help()),
     }
     let (Some(stage), Some(folder)) = (invocation.text("stage"), invocation.path("run")) else { return Err(help()) };
     if stage == "export" {
@@ -101,21 +127,58 @@ fn run(invocation: &Invocation) -> Result<(), Failure> {
         return print(&scores.to_string());
     }
     let Some((_, stage)) = STAGES.iter().find(|(name, _)| *name == stage) else { return Err(help()) };
-    let count = |name: &str, or: u64| match invocation.flag(name) {
-        Some(Value::Count(n)) => *n,
-        _ => or,
-    };
     let options = StarterOptions {
         icons,
         folder: folder.to_owned(),
-        steps: count("train-steps", STEPS),
-        batch: count("train-batch", BATCH) as usize,
+        steps: count(invocation, "train-steps", STEPS),
+        batch: count(invocation, "train-batch", BATCH) as usize,
         from: invocation.path("from").map(PathBuf::from),
     };
     catch_interrupts(messages)?;
     let mut log = |line: &str| drop(print(&format!("{line}\n")));
-    match run_stage(*stage, &options, &mut log, &interrupted).map_err(failed)? {
-        RunEnd::Finished => Ok(()),
-        RunEnd::Stopped => Err(Failure::Stopped(messages.training_kept(&folder.display().to_string()))),
+    ended(invocation, run_stage(*stage, &options, &mut log, &interrupted).map_err(failed)?, folder)
+}
+
+/// A count of the line; settings do not hold it.
+fn count(invocation: &Invocation, name: &str, or: u64) -> u64 {
+    match invocation.flag(name) {
+        Some(Value::Count(n)) => *n,
+        _ => or,
     }
+}
+
+fn ended(invocation: &Invocation, end: RunEnd, folder: &Path) -> Result<(), Failure> {
+    match end {
+        RunEnd::Finished => Ok(()),
+        RunEnd::Stopped => Err(Failure::Stopped(invocation.messages().training_kept(&folder.display().to_string()))),
+    }
+}
+
+fn upscaler(invocation: &Invocation) -> Result<(), Failure> {
+    let messages = invocation.messages();
+    let help = || Failure::Usage(messages.see_help("danqing train"));
+    let recipe = UPSCALER_RECIPES.iter().find(|r| Some(r.name) == invocation.text("network")).ok_or_else(help)?;
+    let folder = invocation.path("run").ok_or_else(help)?;
+    let failed = |e: TrainError| Failure::of(&e);
+    if invocation.text("stage") == Some("export") {
+        return export_upscaler(recipe, folder, invocation.path("out").ok_or_else(help)?).map_err(failed);
+    }
+    let mut validation = Vec::new();
+    if let Some(path) = invocation.path("validation") {
+        let unread = |e: std::io::Error| Failure::Failed(format!("{}: {e}", path.display()));
+        let entries = std::fs::read_dir(path).map_err(unread)?;
+        validation = entries.map(|entry| Ok(entry?.path())).collect::<Result<_, std::io::Error>>().map_err(unread)?;
+        validation.sort();
+    }
+    let options = UpscalerOptions {
+        recipe: *recipe,
+        folder: folder.to_owned(),
+        pictures: invocation.path("pictures").map(PathBuf::from),
+        validation,
+        steps: count(invocation, "train-steps", STEPS),
+        batch: count(invocation, "train-batch", PAIRS) as usize,
+    };
+    catch_interrupts(messages)?;
+    let mut log = |line: &str| drop(print(&format!("{line}\n")));
+    ended(invocation, train_upscaler(&options, &mut log, &interrupted).map_err(failed)?, folder)
 }

@@ -179,6 +179,37 @@ impl Messages for Chinese {
         format!("已写入 {file}：{} x {}{enlarged}{seed}", size.0, size.1)
     }
 
+    fn cubic_only(&self) -> String {
+        "没有指定网络（--upscaler）：用三次插值放大，不会增加细节".into()
+    }
+
+    fn upscaler(&self, name: &str, architecture: &str, scale: usize, parameters: usize) -> String {
+        format!("{name}：{architecture}，{scale} 倍，{parameters} 个权重")
+    }
+
+    fn no_upscaler(&self, name: &str, near: Option<&str>) -> String {
+        let near = near.map_or_else(String::new, |n| format!("，是否指 {n:?}？"));
+        format!(
+            "没有名为 {name:?} 的放大网络{near}。请给出路径，或模型文件夹（--models）下 upscale_models、ESRGAN、RealESRGAN、SwinIR 中的文件名"
+        )
+    }
+
+    fn no_pictures(&self) -> String {
+        "其中没有图片：查找的是 .png、.jpg、.webp、.bmp、.gif 和 .tiff".into()
+    }
+
+    fn same_result(&self, file: &str) -> String {
+        format!("两张图片会写到同一个文件 {file}：请分别处理，或先改名")
+    }
+
+    fn already_there(&self, file: &str) -> String {
+        format!("{file} 已存在")
+    }
+
+    fn some_failed(&self, failed: usize, of: usize) -> String {
+        format!("{of} 张图片中有 {failed} 张未能放大")
+    }
+
     fn kept(&self, file: &str, seed: u64) -> String {
         format!("已停止；用同样的选项加 --seed {seed} --resume {file} 可继续")
     }

@@ -168,6 +168,37 @@ impl Messages for English {
         format!("wrote {file}: {} x {}{enlarged}{seed}", size.0, size.1)
     }
 
+    fn cubic_only(&self) -> String {
+        "no network was named (--upscaler): the cubic filter enlarges, which adds no detail".into()
+    }
+
+    fn upscaler(&self, name: &str, architecture: &str, scale: usize, parameters: usize) -> String {
+        format!("{name}: {architecture}, x{scale}, {parameters} weights")
+    }
+
+    fn no_upscaler(&self, name: &str, near: Option<&str>) -> String {
+        let near = near.map_or_else(|| ".".into(), |n| format!("; did you mean {n:?}?"));
+        format!(
+            "there is no upscaler {name:?}{near} Give a path, or the name of a file in the upscale_models, ESRGAN, RealESRGAN or SwinIR folder of a model folder (--models)"
+        )
+    }
+
+    fn no_pictures(&self) -> String {
+        "no pictures there: .png, .jpg, .webp, .bmp, .gif and .tiff are looked for".into()
+    }
+
+    fn same_result(&self, file: &str) -> String {
+        format!("two pictures would be written to {file}: enlarge them one by one, or rename one")
+    }
+
+    fn already_there(&self, file: &str) -> String {
+        format!("{file} is already there")
+    }
+
+    fn some_failed(&self, failed: usize, of: usize) -> String {
+        format!("{failed} of {of} pictures could not be enlarged")
+    }
+
     fn kept(&self, file: &str, seed: u64) -> String {
         format!("stopped; go on with the same options and --seed {seed} --resume {file}")
     }

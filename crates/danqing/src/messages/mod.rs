@@ -134,6 +134,20 @@ pub(crate) trait Messages: Sync {
     fn stopping(&self) -> String;
     /// A picture was written.
     fn wrote(&self, file: &str, size: (u32, u32), seed: Option<u64>, enlarged: bool) -> String;
+    /// No network was named: the cubic filter enlarges.
+    fn cubic_only(&self) -> String;
+    /// A network that enlarges.
+    fn upscaler(&self, name: &str, architecture: &str, scale: usize, parameters: usize) -> String;
+    /// No network of this name, and a near one.
+    fn no_upscaler(&self, name: &str, near: Option<&str>) -> String;
+    /// There were no pictures in what was named.
+    fn no_pictures(&self) -> String;
+    /// Two pictures would be written to one file.
+    fn same_result(&self, file: &str) -> String;
+    /// A result that is there already is left alone.
+    fn already_there(&self, file: &str) -> String;
+    /// Some of several pictures failed.
+    fn some_failed(&self, failed: usize, of: usize) -> String;
     /// A stopped run was kept.
     fn kept(&self, file: &str, seed: u64) -> String;
     /// Why drawing failed.

@@ -1,0 +1,92 @@
+//! Which pictures are enlarged, and where each goes.
+
+use std::path::{Path, PathBuf};
+
+use danqing_imaging::Format;
+
+use super::is_picture;
+use crate::commands::Invocation;
+use crate::failure::Failure;
+
+/// One picture's way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Job {
+    /// The picture.
+    pub(super) from: PathBuf,
+    /// Where the result goes.
+    pub(super) to: PathBuf,
+}
+
+/// Every picture of the line, folders opened, with where it goes; nothing is read or written yet but a missing output folder
+/// is made.
+///
+/// # Errors
+/// No pictures, a folder that cannot be read, an output that is a file where several pictures come, or two with one result.
+pub(super) fn jobs(invocation: &Invocation) -> Result<Vec<Job>, Failure> {
+    let messages = invocation.messages();
+    let given = invocation.paths("files");
+    if given.is_empty() {
+        return Err(Failure::Usage(messages.see_help("danqing enlarge")));
+    }
+    let mut pictures = Vec::new();
+    for path in given {
+        if !path.is_dir() {
+            pictures.push(path.clone());
+            continue;
+        }
+        let entries = std::fs::read_dir(path).map_err(|e| Failure::Failed(format!("{}: {e}", path.display())))?;
+        let mut inside: Vec<PathBuf> =
+            entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|p| p.is_file() && is_picture(p)).collect();
+        inside.sort();
+        pictures.extend(inside);
+    }
+    if pictures.is_empty() {
+        return Err(Failure::Failed(messages.no_pictures()));
+    }
+    let output = invocation.path("output");
+    let single = pictures.len() == 1 && given.iter().all(|path| !path.is_dir());
+    if let (true, Some(path)) = (single, output)
+        && !path.is_dir()
+        && path.extension().is_some()
+    {
+        Format::for_writing(path).map_err(|e| Failure::of(&e))?;
+        return Ok(vec![Job { from: pictures.remove(0), to: path.to_owned() }]);
+    }
+    if let Some(folder) = output {
+        std::fs::create_dir_all(folder).map_err(|e| Failure::Failed(format!("{}: {e}", folder.display())))?;
+    }
+    let jobs: Vec<Job> = pictures.into_iter().map(|from| Job { to: result_of(&from, output), from }).collect();
+    let mut results: Vec<&Path> = jobs.iter().map(|job| job.to.as_path()).collect();
+    results.sort();
+    match results.windows(2).find(|pair| pair[0] == pair[1]) {
+        Some(pair) => Err(Failure::Failed(messages.same_result(&pair[0].display().to_string()))),
+        None => Ok(jobs),
+    }
+}
+
+/// Where the result of a picture goes: of its name in `folder`, or beside it as `name-enlarged`. What cannot be written in the
+/// picture's own format becomes PNG.
+fn result_of(from: &Path, folder: Option<&Path>) -> PathBuf {
+    let stem = from.file_stem().unwrap_or_default().to_string_lossy();
+    let ending = match from.extension() {
+        Some(ending) if Format::for_writing(from).is_ok() => ending.to_string_lossy().into_owned(),
+        _ => "png".into(),
+    };
+    match folder {
+        Some(folder) => folder.join(format!("{stem}.{ending}")),
+        None => from.with_file_name(format!("{stem}-enlarged.{ending}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_keep_names_and_formats_that_can_be_written() {
+        let to = |from: &str, folder: Option<&str>| result_of(Path::new(from), folder.map(Path::new));
+        assert_eq!(to("a/b.jpg", None), Path::new("a/b-enlarged.jpg"));
+        assert_eq!(to("a/b.PNG", Some("c")), Path::new("c/b.PNG"));
+        assert_eq!(to("a/b.gif", Some("c")), Path::new("c/b.png"));
+    }
+}
