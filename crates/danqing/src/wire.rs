@@ -123,9 +123,8 @@ pub(crate) fn open_upscalers(invocation: &Invocation) -> Result<Vec<NamedUpscale
     names
         .map(|name| {
             let path = find_upscaler(invocation, name)?;
-            let failed = |e: &dyn std::fmt::Display| Failure::Failed(format!("{}: {e}", path.display()));
-            let weights = Weights::open(&path).map_err(|e| failed(&e))?;
-            let network = open_upscaler(&weights, &options).map_err(|e| failed(&e))?;
+            let weights = Weights::open(&path).map_err(|e| Failure::of(&e))?;
+            let network = open_upscaler(&weights, &options).map_err(|e| Failure::of(&e))?;
             Ok(NamedUpscaler { name: name_of(&path), network })
         })
         .collect()
