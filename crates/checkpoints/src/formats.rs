@@ -83,17 +83,17 @@ const STRANGERS: &[(&[u8], &str, &str)] = &[
     (b"\xff\xd8\xff", "this is a picture", "Name a weight file"),
     (
         b"7767517\n",
-        "this is an ncnn parameter file, which is not yet readable",
+        "this is an ncnn network, which is read for upscalers only",
         "Use the safetensors or PyTorch form of the model",
     ),
     (
         b"\xdd\x85\x76\x00",
-        "this is an ncnn parameter file, which is not yet readable",
+        "this is a binary ncnn parameter file, which is not readable",
         "Use the safetensors or PyTorch form of the model",
     ),
     (
-        b"GK0\x01",
-        "this is an ncnn weight file, which is not yet readable",
+        b"Gk0\x01",
+        "this is an ncnn weight file, which is read for upscalers only",
         "Use the safetensors or PyTorch form of the model",
     ),
     (

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use danqing_testing::mutate::{Mutator, corpus, count, run_with_tokens};
 
 use crate::blob::Blob;
-use crate::{Weights, WeightsError, index, pickle, safetensors, torch};
+use crate::{GraphDef, GraphNode, Ncnn, Weights, WeightsError, index, pickle, safetensors, torch};
 
 /// Reads every tensor that a broken file still has.
 fn use_up(result: Result<Weights, WeightsError>) {
@@ -75,6 +75,31 @@ fn fuzz_index() {
         if let Ok(map) = index::weight_map(input) {
             assert!(map.values().all(|file| !file.contains('/') && file != ".."));
         }
+    });
+}
+
+#[test]
+fn fuzz_ncnn() {
+    let tokens: [&[u8]; 8] =
+        [b"6=", b"-23309=2,", b"1 1 ", b"Convolution", b"PReLU", b"0=-233", b"4294967296", b"1e38"];
+    let numbers: Vec<u8> = [&0x0130_6b47u32.to_le_bytes()[..], &[0x3c; 60]].concat();
+    run_with_tokens(&corpus("ncnn"), &tokens, 6, count(), |input| {
+        match Ncnn::from_bytes("fuzz.param", input, numbers.clone()) {
+            Ok(network) => use_up(Ok(network.weights().clone())),
+            Err(error) => assert!(!error.to_string().is_empty()),
+        }
+    });
+}
+
+#[test]
+fn fuzz_graphdef() {
+    let tokens: [&[u8]; 6] =
+        [b"\x0a\x10", b"\x12\x02\x08\x02", b"Const", b"\xff\xff\xff\xff\x0f", b"\x22\x08", b"\x08\x01"];
+    run_with_tokens(&corpus("graphdef"), &tokens, 7, count(), |input| match GraphDef::parse("fuzz.pb", input) {
+        Ok(graph) => graph.nodes().iter().filter_map(GraphNode::constant).for_each(|constant| {
+            assert_eq!(constant.shape.iter().product::<usize>(), constant.values.len());
+        }),
+        Err(error) => assert!(!error.to_string().is_empty()),
     });
 }
 

@@ -23,8 +23,10 @@ mod folder;
 mod formats;
 #[cfg(test)]
 mod fuzz;
+mod graphdef;
 pub mod hash;
 mod index;
+mod ncnn;
 mod pickle;
 pub mod safetensors;
 mod storage_type;
@@ -34,6 +36,8 @@ mod weights;
 
 pub use error::WeightsError;
 pub use formats::{FORMATS, Format, is_weight_file};
+pub use graphdef::{GraphAttribute, GraphConstant, GraphDef, GraphNode};
+pub use ncnn::{Ncnn, NcnnLayer, NcnnValue};
 pub use safetensors::TensorToWrite;
 pub use storage_type::{STORAGE_TYPES, StorageType};
 pub use weights::{TensorInfo, Weights};

@@ -1,8 +1,10 @@
 //! Upscalers against what other software makes of the same weights and pictures.
 
-use danqing_checkpoints::Weights;
+use danqing_checkpoints::{GraphDef, Ncnn, Weights};
 use danqing_models::ModelError;
-use danqing_models::upscalers::{Network, Shapes, UPSCALERS, Upscaler, open_upscaler, span, srvgg};
+use danqing_models::upscalers::{
+    Network, Shapes, UPSCALERS, Upscaler, open_graphdef, open_ncnn, open_upscaler, span, srvgg,
+};
 use danqing_nn::{LoadOptions, Loader};
 use danqing_tensor::{DType, Rng, Tensor};
 use danqing_testing::{Closeness, Fixture, assert_close, assets, fixture_path};
@@ -204,5 +206,97 @@ fn every_architecture_says_how_its_files_look() {
     for architecture in UPSCALERS {
         assert!(!architecture.names.is_empty(), "{}", architecture.name);
         assert!(!(architecture.detect)(&Shapes::default()), "{}", architecture.name);
+    }
+}
+
+/// Networks of ncnn (`reference/gen_upscalers_ncnn.py`): file, scale, context that it eats, multiple of sides.
+const NCNN: &[(&str, usize, usize, usize)] = &[
+    ("realesrgan/realesr-general-x4v3", 4, 0, 1),
+    ("waifu2x/models-cunet/scale2.0x_model", 2, 18, 2),
+    ("waifu2x/models-cunet/noise1_scale2.0x_model", 2, 18, 2),
+    ("waifu2x/models-upconv_7_photo/noise1_scale2.0x_model", 2, 7, 1),
+    ("realcugan/models-nose/up2x-no-denoise", 2, 18, 2),
+    ("realcugan/models-se/up2x-conservative", 2, 18, 2),
+];
+
+#[test]
+fn a_tiny_ncnn_network_of_every_layer_equals_ncnns() {
+    let fixture = Fixture::open("reference/upscalers/ncnn.safetensors");
+    let network = Ncnn::open(fixture_path("reference/upscalers/tiny.param")).unwrap();
+    let upscaler = open_ncnn(&network, &LoadOptions::inference(DType::F32)).unwrap();
+    let info = upscaler.info();
+    assert_eq!((info.scale, info.channels, info.multiple, info.exact), (2, 3, 2, false));
+    let x = Tensor::from_vec(fixture.f32("tiny/in"), &fixture.shape("tiny/in")).unwrap();
+    assert_picture("tiny ncnn", &upscaler.forward(&x).unwrap(), &fixture.f32("tiny/out"));
+}
+
+#[test]
+fn published_ncnn_networks_equal_ncnns() {
+    let Some(assets) = assets() else { return };
+    let fixture = Fixture::open("reference/upscalers/ncnn.safetensors");
+    let x = Tensor::from_vec(fixture.f32("in"), &fixture.shape("in")).unwrap();
+    for &(name, scale, context, multiple) in NCNN {
+        let network = Ncnn::open(assets.join(format!("weights/sr/{name}.param"))).unwrap();
+        let upscaler = open_ncnn(&network, &LoadOptions::inference(DType::F32)).unwrap_or_else(|e| panic!("{e}"));
+        let info = upscaler.info();
+        println!("{name}: {info:?}");
+        assert_eq!((info.scale, info.channels, info.multiple), (scale, 3, multiple), "{name}");
+        assert!(info.overlap >= context, "{name}: {info:?}");
+        let y = upscaler.forward(&x).unwrap();
+        let part = y.narrow(1, 8, 40).unwrap().narrow(2, 8, 40).unwrap();
+        assert_picture(name, &part, &fixture.f32(&name.replace('/', ".")));
+    }
+}
+
+#[test]
+fn an_ncnn_network_equals_numpy() {
+    let Some(assets) = assets() else { return };
+    let golden = Fixture::read(&assets.join("golden/sr_kodak23_64to256.safetensors"));
+    let network = Ncnn::open(assets.join("weights/sr/realesrgan/realesr-general-x4v3.bin")).unwrap();
+    let upscaler = open_ncnn(&network, &LoadOptions::inference(DType::F32)).unwrap();
+    let y = upscaler.forward(&picture(&golden, "input")).unwrap();
+    assert_close("realesr", &y.to_vec(), &picture(&golden, "realesr_general_x4v3").to_vec(), (1e-3, 0.0));
+}
+
+#[test]
+fn frozen_tensorflow_graphs_equal_numpys() {
+    let fixture = Fixture::open("reference/upscalers/tensorflow.safetensors");
+    let x = Tensor::from_vec(fixture.f32("in"), &fixture.shape("in")).unwrap();
+    let compare = |path: std::path::PathBuf, name: &str, scale: usize| {
+        let graph = GraphDef::open(&path).unwrap();
+        let upscaler = open_graphdef(&graph, &LoadOptions::inference(DType::F32)).unwrap_or_else(|e| panic!("{e}"));
+        let info = upscaler.info();
+        println!("{name}: {info:?}");
+        assert_eq!((info.scale, info.channels, info.multiple, info.exact), (scale, 1, 1, true), "{name}");
+        assert_picture(name, &upscaler.forward(&x).unwrap(), &fixture.f32(name));
+    };
+    compare(fixture_path("corpus/graphdef/sound.pb"), "tiny", 2);
+    let Some(assets) = assets() else { return };
+    for (name, scale) in [
+        ("fsrcnn/FSRCNN-small_x2", 2),
+        ("fsrcnn/FSRCNN_x2", 2),
+        ("fsrcnn/FSRCNN_x3", 3),
+        ("fsrcnn/FSRCNN_x4", 4),
+        ("lapsrn/LapSRN_x2", 2),
+    ] {
+        compare(assets.join(format!("weights/sr/{name}.pb")), &name.replace('/', "."), scale);
+    }
+}
+
+#[test]
+fn networks_of_other_things_than_pictures_are_refused() {
+    let refusal = |text: &str| {
+        let network = Ncnn::from_bytes("other.param", text.as_bytes(), Vec::new()).unwrap();
+        open_ncnn(&network, &LoadOptions::inference(DType::F32)).err().unwrap().to_string()
+    };
+    for (text, part) in [
+        ("7767517\n2 2\nInput in 0 1 a\nPooling p 1 1 a b 0=1 4=1\n", "no network that enlarges pictures"),
+        ("7767517\n2 2\nInput in 0 1 a\nSoftmax p 1 1 a b\n", "layer \"p\" (Softmax) is not known"),
+        ("7767517\n2 3\nInput in 0 1 a\nSplit s 1 2 a b c\n", "2 results where one is wanted"),
+        ("7767517\n1 1\nNoop in 0 1 a\n", "no input"),
+        ("7767517\n2 2\nInput in 0 1 a\nPixelShuffle p 1 1 a b 0=2\n", "cannot take its inputs"),
+    ] {
+        let why = refusal(text);
+        assert!(why.contains(part) && why.contains("other.param"), "{why}");
     }
 }

@@ -10,8 +10,10 @@ mod esa;
 mod espcn;
 mod fmen;
 mod fsrcnn;
+mod graph;
 mod imdn;
 mod layers;
+mod ncnn;
 mod rfdn;
 mod rlfn;
 mod rrdb;
@@ -20,13 +22,16 @@ mod shapes;
 mod smfan;
 pub mod span;
 pub mod srvgg;
+mod tensorflow;
 
 use danqing_checkpoints::Weights;
 use danqing_nn::{LoadOptions, Loader};
 use danqing_tensor::{Tensor, TensorError};
 
 use crate::error::{ModelError, invalid};
+pub use ncnn::open_ncnn;
 pub use shapes::Shapes;
+pub use tensorflow::open_graphdef;
 
 /// What a network was made for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -211,7 +216,11 @@ fn check(info: &UpscalerInfo, x: &Tensor) -> Result<(), TensorError> {
 /// An architecture's network in all: refuses what is missing or left over in the file, and counts the weights.
 fn finished(loader: &Loader, network: impl Network + 'static, info: UpscalerInfo) -> Opened {
     let parameters = loader.finish()?.numel();
-    Ok(Box::new(Loaded { info: UpscalerInfo { parameters, ..info }, network }))
+    Ok(wrapped(network, UpscalerInfo { parameters, ..info }))
+}
+
+fn wrapped(network: impl Network + 'static, info: UpscalerInfo) -> Box<dyn Upscaler> {
+    Box::new(Loaded { info, network })
 }
 
 /// A file that was recognised but whose shapes make no sense.
