@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use danqing_checkpoints::Weights;
+use danqing_checkpoints::{GraphDef, Ncnn, Weights, WeightsError};
 use danqing_kernels::isa::{Isa, isa};
 use danqing_kernels::threads::set_threads;
 use danqing_models::autoencoders::TinyDecoder;
 use danqing_models::families::stable_diffusion::StableDiffusion;
-use danqing_models::upscalers::{Upscaler, open_upscaler};
+use danqing_models::upscalers::{Upscaler, open_graphdef, open_ncnn, open_upscaler};
 use danqing_nn::LoadOptions;
 use danqing_pipelines::DrawError;
 use danqing_pipelines::checkpoint::{self, Listed, OpenOptions};
@@ -107,7 +107,7 @@ pub(crate) struct NamedUpscaler {
 /// Folders of ComfyUI's and the A1111 web UI's trees in which networks that enlarge lie.
 const UPSCALER_FOLDERS: [&str; 7] =
     ["upscale_models", "models/upscale_models", "ESRGAN", "RealESRGAN", "SwinIR", "models/ESRGAN", "models/RealESRGAN"];
-const UPSCALER_ENDINGS: [&str; 4] = ["safetensors", "pth", "pt", "ckpt"];
+const UPSCALER_ENDINGS: [&str; 6] = ["safetensors", "pth", "pt", "ckpt", "param", "pb"];
 
 /// Opens the networks that `--upscaler` names, in their order.
 ///
@@ -123,8 +123,17 @@ pub(crate) fn open_upscalers(invocation: &Invocation) -> Result<Vec<NamedUpscale
     names
         .map(|name| {
             let path = find_upscaler(invocation, name)?;
-            let weights = Weights::open(&path).map_err(|e| Failure::of(&e))?;
-            let network = open_upscaler(&weights, &options).map_err(|e| Failure::of(&e))?;
+            let ending = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+            let read = |e: WeightsError| Failure::of(&e);
+            let network = match ending.as_str() {
+                "param" => open_ncnn(&Ncnn::open(&path).map_err(read)?, &options),
+                "bin" if path.with_extension("param").exists() => {
+                    open_ncnn(&Ncnn::open(&path).map_err(read)?, &options)
+                }
+                "pb" => open_graphdef(&GraphDef::open(&path).map_err(read)?, &options),
+                _ => open_upscaler(&Weights::open(&path).map_err(read)?, &options),
+            };
+            let network = network.map_err(|e| Failure::of(&e))?;
             Ok(NamedUpscaler { name: name_of(&path), network })
         })
         .collect()

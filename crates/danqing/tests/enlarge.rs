@@ -41,7 +41,7 @@ fn folder() -> tempfile::TempDir {
         .iter()
         .map(|(n, s, b)| (n.as_str(), danqing_checkpoints::StorageType::F32, s.as_slice(), b.as_slice()))
         .collect();
-    danqing_checkpoints::safetensors::write(&folder.path().join("span.safetensors"), &tensors, &Default::default())
+    danqing_checkpoints::safetensors::write(folder.path().join("span.safetensors"), &tensors, &Default::default())
         .unwrap();
     folder
 }

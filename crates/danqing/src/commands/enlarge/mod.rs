@@ -25,12 +25,12 @@ pub(crate) static COMMAND: CommandSpec = CommandSpec {
     name: "enlarge",
     about: text("Enlarges and restores pictures.", "放大和修复图片。"),
     details: text(
-        "Networks are read from .safetensors, .pth and other files of the common architectures, recognised by what is in them; \
-         several work one after the other. Whatever they make is brought to the size that is asked for. Without a network the cubic \
+        "Networks of the common architectures are read from .safetensors, .pth, ncnn's .param with its .bin, and TensorFlow's .pb, and \
+         recognised by what is in them; several work one after the other. Whatever they make is brought to the size that is asked for. Without a network the cubic \
          filter enlarges, and the program says so.\n\n\
          Of a folder every picture in it is taken. Pictures are cut into tiles, so that large ones need little memory. Texts, EXIF and \
          colour profile are kept, and the IPTC source type says that the picture was enhanced.",
-        "网络文件可以是常见结构的 .safetensors、.pth 等，按内容自动识别；可依次使用多个。\
+        "网络文件可以是常见结构的 .safetensors、.pth、ncnn 的 .param（连同 .bin）或 TensorFlow 的 .pb，按内容自动识别；可依次使用多个。\
          结果会再缩放到所要求的尺寸。没有指定网络时用三次插值放大，并会说明。\n\n\
          给出文件夹时处理其中所有图片。图片分块处理，大图也不占很多内存。文字、EXIF 和颜色配置会保留，\
          IPTC 来源类型会注明图片经过增强。",
