@@ -7,10 +7,10 @@ use std::path::Path;
 
 use image::{DynamicImage, ImageDecoder, ImageReader};
 
-use crate::container::{check_jpeg, read_metadata};
+use crate::container::{check_jpeg, read_noting};
 use crate::exif::{ExifView, set_upright};
 use crate::format::READABLE;
-use crate::{DecodeLimits, Format, ImagingError, Picture, PixelFormat};
+use crate::{Channels, DecodeLimits, DeepPicture, Format, ImagingError, Picture, Samples, Warning};
 
 /// Deflate cannot do better than 1032:1, so a PNG with more pixels than this per byte is cut off or lies.
 const HIGHEST_DEFLATE_RATIO: u64 = 1032;
@@ -23,6 +23,14 @@ const DECODER_SLACK: u64 = 64 << 20;
 /// [`ImagingError::Read`] when the file cannot be read, otherwise as [`decode`].
 pub fn open(path: &Path, limits: &DecodeLimits) -> Result<Picture, ImagingError> {
     decode(&read_file(path, limits)?, limits)
+}
+
+/// Reads a picture file in the channels and depth that it has.
+///
+/// # Errors
+/// [`ImagingError::Read`] when the file cannot be read, otherwise as [`decode_deep`].
+pub fn open_deep(path: &Path, limits: &DecodeLimits) -> Result<DeepPicture, ImagingError> {
+    decode_deep(&read_file(path, limits)?, limits)
 }
 
 pub(crate) fn read_file(path: &Path, limits: &DecodeLimits) -> Result<Vec<u8>, ImagingError> {
@@ -49,44 +57,61 @@ pub fn probe(bytes: &[u8], limits: &DecodeLimits) -> Result<(Format, u32, u32), 
     })
 }
 
-/// Decodes a picture from the bytes of a file: PNG, JPEG, WebP, the first frame of a GIF, BMP, TIFF. 16-bit and
-/// float values are brought to 8 bits, grey becomes RGB, the EXIF orientation is applied.
+/// Decodes a picture from the bytes of a file for showing and drawing on: as [`decode_deep`], then in colour, 8 bits a
+/// value.
+///
+/// # Errors
+/// As [`decode_deep`].
+pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Picture, ImagingError> {
+    decode_deep(bytes, limits)?.into_picture()
+}
+
+/// Decodes a picture in the channels and depth of its file: PNG, JPEG, WebP, GIF (of animations the first frame), BMP,
+/// TIFF (the first page). Palettes become colours, floats 16-bit values; the EXIF orientation is applied. What was odd
+/// about the file although its pixels are right stands in [`DeepPicture::warnings`].
 ///
 /// # Errors
 /// [`ImagingError::UnknownFormat`], [`ImagingError::TooLarge`], [`ImagingError::Damaged`],
 /// [`ImagingError::Unsupported`].
-pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Picture, ImagingError> {
+pub fn decode_deep(bytes: &[u8], limits: &DecodeLimits) -> Result<DeepPicture, ImagingError> {
     limits.check_file(bytes.len() as u64)?;
     let format = sniff(bytes)?;
-    let image = guarded(format, || decode_pixels(format, bytes, limits))?;
-    let mut metadata = read_metadata(format, bytes, limits);
+    let mut picture = guarded(format, || decode_pixels(format, bytes, limits))?;
+    let mut reading = read_noting(format, bytes, limits);
     // A TIFF file is itself what an EXIF block is.
-    let tags = if format == Format::Tiff { Some(bytes) } else { metadata.exif.as_deref() }.and_then(ExifView::parse);
+    let tags =
+        if format == Format::Tiff { Some(bytes) } else { reading.metadata.exif.as_deref() }.and_then(ExifView::parse);
     let orientation = tags.and_then(|view| view.orientation()).unwrap_or(1);
     let associated = format == Format::Tiff && tags.is_some_and(|view| view.has_associated_alpha());
-    if let Some(exif) = &mut metadata.exif {
+    if let Some(exif) = &mut reading.metadata.exif {
         set_upright(exif);
     }
-    let (width, height) = (image.width(), image.height());
-    let mut picture = if image.color().has_alpha() {
-        Picture::new(width, height, PixelFormat::Rgba8, image.into_rgba8().into_raw())?
-    } else {
-        Picture::new(width, height, PixelFormat::Rgb8, image.into_rgb8().into_raw())?
-    };
     if associated {
         divide_by_alpha(&mut picture);
     }
-    picture.metadata = metadata;
+    picture.metadata = reading.metadata;
+    picture.warnings.append(&mut reading.warnings);
     Ok(picture.oriented(orientation))
 }
 
-fn divide_by_alpha(picture: &mut Picture) {
-    if picture.format().has_alpha() {
-        for pixel in picture.pixels_mut().chunks_exact_mut(4) {
-            let alpha = u32::from(pixel[3]).max(1);
-            for value in &mut pixel[..3] {
-                *value = (u32::from(*value) * 255 / alpha).min(255) as u8;
-            }
+fn divide_by_alpha(picture: &mut DeepPicture) {
+    let count = picture.channels().count();
+    if !picture.channels().has_alpha() {
+        return;
+    }
+    match picture.samples_mut() {
+        Samples::U8(values) => divide(values, count, 255),
+        Samples::U16(values) => divide(values, count, 65_535),
+    }
+}
+
+fn divide<T: Copy + Into<u64> + TryFrom<u64>>(values: &mut [T], count: usize, full: u64) {
+    for pixel in values.chunks_exact_mut(count) {
+        let alpha = pixel[count - 1].into().max(1);
+        for value in &mut pixel[..count - 1] {
+            let straight = ((*value).into() * full / alpha).min(full);
+            // `full` is the greatest value of the type.
+            *value = T::try_from(straight).unwrap_or(*value);
         }
     }
 }
@@ -104,7 +129,7 @@ fn decoder(format: Format, bytes: &[u8]) -> Result<impl ImageDecoder + '_, Imagi
     reader.into_decoder().map_err(|e| codec_error(format, e))
 }
 
-fn decode_pixels(format: Format, bytes: &[u8], limits: &DecodeLimits) -> Result<DynamicImage, ImagingError> {
+fn decode_pixels(format: Format, bytes: &[u8], limits: &DecodeLimits) -> Result<DeepPicture, ImagingError> {
     if format == Format::Jpeg {
         check_jpeg(bytes)?;
     }
@@ -118,7 +143,28 @@ fn decode_pixels(format: Format, bytes: &[u8], limits: &DecodeLimits) -> Result<
     let mut codec_limits = image::Limits::no_limits();
     codec_limits.max_alloc = Some(total.saturating_mul(3).saturating_add(DECODER_SLACK));
     decoder.set_limits(codec_limits).map_err(|e| codec_error(format, e))?;
-    DynamicImage::from_decoder(decoder).map_err(|e| codec_error(format, e))
+    deep(DynamicImage::from_decoder(decoder).map_err(|e| codec_error(format, e))?)
+}
+
+fn deep(image: DynamicImage) -> Result<DeepPicture, ImagingError> {
+    let (width, height) = (image.width(), image.height());
+    let float = matches!(image, DynamicImage::ImageRgb32F(_) | DynamicImage::ImageRgba32F(_));
+    let (channels, samples) = match image {
+        DynamicImage::ImageLuma8(i) => (Channels::Grey, Samples::U8(i.into_raw())),
+        DynamicImage::ImageLumaA8(i) => (Channels::GreyAlpha, Samples::U8(i.into_raw())),
+        DynamicImage::ImageRgb8(i) => (Channels::Rgb, Samples::U8(i.into_raw())),
+        DynamicImage::ImageRgba8(i) => (Channels::Rgba, Samples::U8(i.into_raw())),
+        DynamicImage::ImageLuma16(i) => (Channels::Grey, Samples::U16(i.into_raw())),
+        DynamicImage::ImageLumaA16(i) => (Channels::GreyAlpha, Samples::U16(i.into_raw())),
+        DynamicImage::ImageRgb16(i) => (Channels::Rgb, Samples::U16(i.into_raw())),
+        other if other.color().has_alpha() => (Channels::Rgba, Samples::U16(other.into_rgba16().into_raw())),
+        other => (Channels::Rgb, Samples::U16(other.into_rgb16().into_raw())),
+    };
+    let mut picture = DeepPicture::new(width, height, channels, samples)?;
+    if float {
+        picture.warnings.push(Warning::FloatValues);
+    }
+    Ok(picture)
 }
 
 /// The codecs promise not to panic; should one do so on a hostile file, it is still only an error here.

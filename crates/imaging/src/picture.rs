@@ -215,28 +215,38 @@ impl Picture {
         if !(2..=8).contains(&orientation) {
             return self;
         }
-        let (w, h) = (self.width as usize, self.height as usize);
-        let turned = orientation >= 5;
-        let (new_w, new_h) = if turned { (h, w) } else { (w, h) };
-        let channels = self.format.channels();
-        let mut pixels = Vec::with_capacity(self.pixels.len());
-        for y in 0..new_h {
-            for x in 0..new_w {
-                let (sx, sy) = match orientation {
-                    2 => (w - 1 - x, y),
-                    3 => (w - 1 - x, h - 1 - y),
-                    4 => (x, h - 1 - y),
-                    5 => (y, x),
-                    6 => (y, h - 1 - x),
-                    7 => (w - 1 - y, h - 1 - x),
-                    _ => (w - 1 - y, x),
-                };
-                let start = (sy * w + sx) * channels;
-                pixels.extend_from_slice(&self.pixels[start..start + channels]);
-            }
-        }
-        Self { width: new_w as u32, height: new_h as u32, pixels, ..self }
+        let (width, height, pixels) =
+            turned(&self.pixels, (self.width, self.height), self.format.channels(), orientation);
+        Self { width, height, pixels, ..self }
     }
+}
+
+/// Pixels `[height, width, channels]` turned and mirrored as the EXIF orientation 2…8 asks, with their new size.
+pub(crate) fn turned<T: Copy>(
+    values: &[T],
+    (width, height): (u32, u32),
+    channels: usize,
+    orientation: u16,
+) -> (u32, u32, Vec<T>) {
+    let (w, h) = (width as usize, height as usize);
+    let (new_w, new_h) = if orientation >= 5 { (h, w) } else { (w, h) };
+    let mut out = Vec::with_capacity(values.len());
+    for y in 0..new_h {
+        for x in 0..new_w {
+            let (sx, sy) = match orientation {
+                2 => (w - 1 - x, y),
+                3 => (w - 1 - x, h - 1 - y),
+                4 => (x, h - 1 - y),
+                5 => (y, x),
+                6 => (y, h - 1 - x),
+                7 => (w - 1 - y, h - 1 - x),
+                _ => (w - 1 - y, x),
+            };
+            let start = (sy * w + sx) * channels;
+            out.extend_from_slice(&values[start..start + channels]);
+        }
+    }
+    (new_w as u32, new_h as u32, out)
 }
 
 #[cfg(test)]

@@ -1,19 +1,19 @@
 //! GIF comment extensions (GIF89a specification, section 24).
 
-use super::{MOST_ENTRIES, text_of};
-use crate::{DecodeLimits, Metadata, TextEntry};
+use super::{MOST_ENTRIES, Reading, text_of};
+use crate::{DecodeLimits, TextEntry};
 
-pub(super) fn read(bytes: &[u8], limits: &DecodeLimits, metadata: &mut Metadata) -> Option<()> {
+pub(super) fn read(bytes: &[u8], limits: &DecodeLimits, reading: &mut Reading) -> Option<()> {
     let mut left = limits.max_metadata_bytes;
     let mut at = 13 + colour_table(*bytes.get(10)?);
-    while metadata.text.len() < MOST_ENTRIES {
+    while reading.metadata.text.len() < MOST_ENTRIES {
         match *bytes.get(at)? {
             0x21 => {
                 let kind = *bytes.get(at + 1)?;
                 let (data, next) = sub_blocks(bytes, at + 2, if kind == 0xfe { left } else { 0 })?;
                 if kind == 0xfe {
                     left -= data.len();
-                    metadata.text.push(TextEntry { keyword: "Comment".to_owned(), text: text_of(&data) });
+                    reading.metadata.text.push(TextEntry { keyword: "Comment".to_owned(), text: text_of(&data) });
                 }
                 at = next;
             }

@@ -1,6 +1,6 @@
 //! JPEG segments APP1 (Exif, XMP), APP2 (ICC) and COM (ITU T.81 Annex B; Exif 2.32; ICC.1 Annex B.4).
 
-use super::{MOST_ENTRIES, bounded, exif_with_infotext, text_of};
+use super::{MOST_ENTRIES, Reading, exif_with_infotext, text_of};
 use crate::{DecodeLimits, ImagingError, Metadata, TextEntry};
 
 const EXIF: &[u8] = b"Exif\0\0";
@@ -49,16 +49,16 @@ fn segments(bytes: &[u8]) -> impl Iterator<Item = Segment<'_>> {
     })
 }
 
-pub(super) fn read(bytes: &[u8], limits: &DecodeLimits, metadata: &mut Metadata) -> Option<()> {
+pub(super) fn read(bytes: &[u8], limits: &DecodeLimits, reading: &mut Reading) -> Option<()> {
     let mut profile: Vec<(u8, &[u8])> = Vec::new();
     let mut left = limits.max_metadata_bytes;
     for segment in segments(bytes) {
         match segment.marker {
             APP1 => {
-                if let Some(exif) = segment.data.strip_prefix(EXIF).filter(|_| metadata.exif.is_none()) {
-                    metadata.exif = bounded(exif, limits);
-                } else if let Some(xmp) = segment.data.strip_prefix(XMP).filter(|_| metadata.xmp.is_none()) {
-                    metadata.xmp = Some(text_of(xmp));
+                if let Some(exif) = segment.data.strip_prefix(EXIF).filter(|_| reading.metadata.exif.is_none()) {
+                    reading.metadata.exif = reading.bounded(exif, limits, "EXIF block");
+                } else if let Some(xmp) = segment.data.strip_prefix(XMP).filter(|_| reading.metadata.xmp.is_none()) {
+                    reading.metadata.xmp = Some(text_of(xmp));
                 }
             }
             APP2 => {
@@ -66,10 +66,10 @@ pub(super) fn read(bytes: &[u8], limits: &DecodeLimits, metadata: &mut Metadata)
                     profile.push((*number, part));
                 }
             }
-            COM if metadata.text.len() < MOST_ENTRIES && segment.data.len() <= left => {
+            COM if reading.metadata.text.len() < MOST_ENTRIES && segment.data.len() <= left => {
                 left -= segment.data.len();
                 let text = text_of(segment.data).trim_end_matches('\0').to_owned();
-                metadata.text.push(TextEntry { keyword: "Comment".to_owned(), text });
+                reading.metadata.text.push(TextEntry { keyword: "Comment".to_owned(), text });
             }
             _ => {}
         }
@@ -77,7 +77,7 @@ pub(super) fn read(bytes: &[u8], limits: &DecodeLimits, metadata: &mut Metadata)
     profile.sort_by_key(|(number, _)| *number);
     let profile: Vec<u8> = profile.into_iter().flat_map(|(_, part)| part.iter().copied()).collect();
     if !profile.is_empty() {
-        metadata.icc = bounded(&profile, limits);
+        reading.metadata.icc = reading.bounded(&profile, limits, "ICC profile");
     }
     Some(())
 }

@@ -6,23 +6,58 @@ mod png;
 mod tiff;
 mod webp;
 
-use crate::{DecodeLimits, Format, ImagingError, Metadata};
+use crate::exif::ExifView;
+use crate::{DecodeLimits, Format, ImagingError, Metadata, Warning};
 
 /// More text entries than this in one file are not read.
 const MOST_ENTRIES: usize = 1024;
 
+/// What is read of a file beside its pixels, and what had to be left out.
+#[derive(Default)]
+pub(crate) struct Reading {
+    pub(crate) metadata: Metadata,
+    pub(crate) warnings: Vec<Warning>,
+}
+
+impl Reading {
+    /// Keeps a block unless it is over the limit.
+    fn bounded(&mut self, block: &[u8], limits: &DecodeLimits, what: &str) -> Option<Vec<u8>> {
+        if block.len() <= limits.max_metadata_bytes {
+            return Some(block.to_vec());
+        }
+        self.leave_out(what, "it is larger than allowed");
+        None
+    }
+
+    fn leave_out(&mut self, what: &str, reason: &'static str) {
+        // As many lines as a person would read.
+        if self.warnings.len() < 16 {
+            self.warnings.push(Warning::LeftOut { what: what.to_owned(), reason });
+        }
+    }
+}
+
 /// Reads what a file says beside its pixels. Damage ends the reading: what stood before it is returned.
 pub fn read_metadata(format: Format, bytes: &[u8], limits: &DecodeLimits) -> Metadata {
-    let mut metadata = Metadata::default();
+    read_noting(format, bytes, limits).metadata
+}
+
+/// As [`read_metadata`], with what was left out.
+pub(crate) fn read_noting(format: Format, bytes: &[u8], limits: &DecodeLimits) -> Reading {
+    let mut reading = Reading::default();
     match format {
-        Format::Png => png::read(bytes, limits, &mut metadata),
-        Format::Jpeg => jpeg::read(bytes, limits, &mut metadata),
-        Format::WebP => webp::read(bytes, limits, &mut metadata),
-        Format::Gif => gif::read(bytes, limits, &mut metadata),
-        Format::Tiff => tiff::read(bytes, limits, &mut metadata),
+        Format::Png => png::read(bytes, limits, &mut reading),
+        Format::Jpeg => jpeg::read(bytes, limits, &mut reading),
+        Format::WebP => webp::read(bytes, limits, &mut reading),
+        Format::Gif => gif::read(bytes, limits, &mut reading),
+        Format::Tiff => tiff::read(bytes, limits, &mut reading),
         Format::Bmp => None,
     };
-    metadata
+    if reading.metadata.exif.as_deref().is_some_and(|block| ExifView::parse(block).is_none()) {
+        reading.metadata.exif = None;
+        reading.leave_out("EXIF block", "it is damaged");
+    }
+    reading
 }
 
 /// True when a C2PA manifest stands in the file; nothing in it is verified.
@@ -61,11 +96,6 @@ fn exif_with_infotext(metadata: &Metadata) -> Option<Vec<u8>> {
 }
 
 pub(crate) use jpeg::check_whole as check_jpeg;
-
-/// Keeps a block unless it is over the limit.
-fn bounded(block: &[u8], limits: &DecodeLimits) -> Option<Vec<u8>> {
-    (block.len() <= limits.max_metadata_bytes).then(|| block.to_vec())
-}
 
 /// UTF-8 where it is valid (writers put it into Latin-1 fields too), else Latin-1.
 fn text_of(bytes: &[u8]) -> String {

@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use super::{MOST_ENTRIES, bounded, text_of};
+use super::{MOST_ENTRIES, Reading, text_of};
 use crate::{DecodeLimits, ImagingError, Metadata, TextEntry};
 
 const SIGNATURE: [u8; 8] = [0x89, b'P', b'N', b'G', 0x0d, 0x0a, 0x1a, 0x0a];
@@ -30,27 +30,44 @@ fn chunks(bytes: &[u8]) -> impl Iterator<Item = Chunk<'_>> {
     })
 }
 
-pub(super) fn read(bytes: &[u8], limits: &DecodeLimits, metadata: &mut Metadata) -> Option<()> {
+pub(super) fn read(bytes: &[u8], limits: &DecodeLimits, reading: &mut Reading) -> Option<()> {
     // All texts of one file share the limit, so that many small bombs are no more than one.
     let mut left = limits.max_metadata_bytes;
     for chunk in chunks(bytes) {
         match &chunk.kind {
             b"IEND" => break,
-            b"eXIf" if metadata.exif.is_none() => metadata.exif = bounded(chunk.data, limits),
-            b"iCCP" if metadata.icc.is_none() => metadata.icc = colour_profile(chunk.data, limits.max_metadata_bytes),
-            b"tEXt" | b"zTXt" | b"iTXt" if metadata.text.len() < MOST_ENTRIES => {
-                let Some(entry) = text_entry(&chunk, left) else { continue };
+            b"eXIf" if reading.metadata.exif.is_none() => {
+                reading.metadata.exif = reading.bounded(chunk.data, limits, "EXIF block");
+            }
+            b"iCCP" if reading.metadata.icc.is_none() => {
+                reading.metadata.icc = colour_profile(chunk.data, limits.max_metadata_bytes);
+                if reading.metadata.icc.is_none() {
+                    reading.leave_out("ICC profile", "it is damaged or larger than allowed");
+                }
+            }
+            b"tEXt" | b"zTXt" | b"iTXt" if reading.metadata.text.len() < MOST_ENTRIES => {
+                let Some(entry) = text_entry(&chunk, left) else {
+                    reading.leave_out(&text_name(&chunk), "it is damaged or larger than allowed");
+                    continue;
+                };
                 left -= entry.text.len().min(left);
                 if entry.keyword == XMP_KEYWORD {
-                    metadata.xmp.get_or_insert(entry.text);
+                    reading.metadata.xmp.get_or_insert(entry.text);
                 } else {
-                    metadata.text.push(entry);
+                    reading.metadata.text.push(entry);
                 }
             }
             _ => {}
         }
     }
     Some(())
+}
+
+/// What a text is called in a warning: its keyword, without what could steer a terminal.
+fn text_name(chunk: &Chunk<'_>) -> String {
+    let keyword = split_at_nul(chunk.data).map_or(&[][..], |(keyword, _)| &keyword[..keyword.len().min(79)]);
+    let printable: String = text_of(keyword).chars().filter(|c| !c.is_control()).collect();
+    format!("text {printable:?}")
 }
 
 pub(super) fn has_chunk(bytes: &[u8], kind: &[u8; 4]) -> bool {

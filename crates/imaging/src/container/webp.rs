@@ -1,6 +1,6 @@
 //! WebP chunks EXIF, `XMP ` and ICCP (WebP container specification; RFC 9649).
 
-use super::{bounded, exif_with_infotext, text_of};
+use super::{Reading, exif_with_infotext, text_of};
 use crate::{DecodeLimits, ImagingError, Metadata};
 
 const FLAG_ICC: u8 = 0x20;
@@ -23,16 +23,19 @@ fn chunks(bytes: &[u8]) -> impl Iterator<Item = ([u8; 4], &[u8])> {
     })
 }
 
-pub(super) fn read(bytes: &[u8], limits: &DecodeLimits, metadata: &mut Metadata) -> Option<()> {
+pub(super) fn read(bytes: &[u8], limits: &DecodeLimits, reading: &mut Reading) -> Option<()> {
     for (kind, data) in chunks(bytes) {
         match &kind {
-            b"EXIF" if metadata.exif.is_none() => {
-                metadata.exif = bounded(data.strip_prefix(b"Exif\0\0").unwrap_or(data), limits);
+            b"EXIF" if reading.metadata.exif.is_none() => {
+                let data = data.strip_prefix(b"Exif\0\0").unwrap_or(data);
+                reading.metadata.exif = reading.bounded(data, limits, "EXIF block");
             }
-            b"XMP " if metadata.xmp.is_none() && data.len() <= limits.max_metadata_bytes => {
-                metadata.xmp = Some(text_of(data));
+            b"XMP " if reading.metadata.xmp.is_none() => {
+                reading.metadata.xmp = reading.bounded(data, limits, "XMP packet").map(|packet| text_of(&packet));
             }
-            b"ICCP" if metadata.icc.is_none() => metadata.icc = bounded(data, limits),
+            b"ICCP" if reading.metadata.icc.is_none() => {
+                reading.metadata.icc = reading.bounded(data, limits, "ICC profile");
+            }
             _ => {}
         }
     }
