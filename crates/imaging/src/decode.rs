@@ -5,12 +5,14 @@ use std::io::{Cursor, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use image::{DynamicImage, ImageDecoder, ImageReader};
+use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageReader};
 
-use crate::container::{check_jpeg, read_noting};
+use crate::colour::check_profile;
+use crate::container::{check_jpeg, frames_of, read_noting};
 use crate::exif::{ExifView, set_upright};
 use crate::format::READABLE;
 use crate::{Channels, DecodeLimits, DeepPicture, Format, ImagingError, Picture, Samples, Warning};
+use crate::{dicom, ink};
 
 /// Deflate cannot do better than 1032:1, so a PNG with more pixels than this per byte is cut off or lies.
 const HIGHEST_DEFLATE_RATIO: u64 = 1032;
@@ -67,7 +69,7 @@ pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Picture, ImagingErr
 }
 
 /// Decodes a picture in the channels and depth of its file: PNG, JPEG, WebP, GIF (of animations the first frame), BMP,
-/// TIFF (the first page). Palettes become colours, floats 16-bit values; the EXIF orientation is applied. What was odd
+/// TIFF (the first page), DICOM (the first frame, under the window it asks for; see [`crate::dicom`]). Palettes become colours, floats 16-bit values; the EXIF orientation is applied. What was odd
 /// about the file although its pixels are right stands in [`DeepPicture::warnings`].
 ///
 /// # Errors
@@ -75,14 +77,19 @@ pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Picture, ImagingErr
 /// [`ImagingError::Unsupported`].
 pub fn decode_deep(bytes: &[u8], limits: &DecodeLimits) -> Result<DeepPicture, ImagingError> {
     limits.check_file(bytes.len() as u64)?;
+    if dicom::is_dicom(bytes) {
+        return guard_panic("DICOM", || dicom::decode(bytes, limits));
+    }
     let format = sniff(bytes)?;
-    let mut picture = guarded(format, || decode_pixels(format, bytes, limits))?;
     let mut reading = read_noting(format, bytes, limits);
+    let inks = reading.metadata.icc.as_deref().filter(|_| format == Format::Jpeg);
+    let mut picture = guarded(format, || decode_pixels(format, bytes, inks, limits))?;
     // A TIFF file is itself what an EXIF block is.
     let tags =
         if format == Format::Tiff { Some(bytes) } else { reading.metadata.exif.as_deref() }.and_then(ExifView::parse);
     let orientation = tags.and_then(|view| view.orientation()).unwrap_or(1);
     let associated = format == Format::Tiff && tags.is_some_and(|view| view.has_associated_alpha());
+    let more_pages = format == Format::Tiff && tags.is_some_and(|view| view.has_another());
     if let Some(exif) = &mut reading.metadata.exif {
         set_upright(exif);
     }
@@ -91,6 +98,13 @@ pub fn decode_deep(bytes: &[u8], limits: &DecodeLimits) -> Result<DeepPicture, I
     }
     picture.metadata = reading.metadata;
     picture.warnings.append(&mut reading.warnings);
+    if frames_of(format, bytes).0 > 1 {
+        picture.warnings.push(Warning::FirstFrame);
+    }
+    if more_pages {
+        picture.warnings.push(Warning::FirstPage);
+    }
+    check_profile(&mut picture);
     Ok(picture.oriented(orientation))
 }
 
@@ -129,7 +143,12 @@ fn decoder(format: Format, bytes: &[u8]) -> Result<impl ImageDecoder + '_, Imagi
     reader.into_decoder().map_err(|e| codec_error(format, e))
 }
 
-fn decode_pixels(format: Format, bytes: &[u8], limits: &DecodeLimits) -> Result<DeepPicture, ImagingError> {
+fn decode_pixels(
+    format: Format,
+    bytes: &[u8],
+    profile: Option<&[u8]>,
+    limits: &DecodeLimits,
+) -> Result<DeepPicture, ImagingError> {
     if format == Format::Jpeg {
         check_jpeg(bytes)?;
     }
@@ -140,10 +159,25 @@ fn decode_pixels(format: Format, bytes: &[u8], limits: &DecodeLimits) -> Result<
     if format == Format::Png && total / HIGHEST_DEFLATE_RATIO > bytes.len() as u64 * 8 {
         return Err(ImagingError::damaged("PNG", format!("{} bytes cannot hold {width}x{height} pixels", bytes.len())));
     }
-    let mut codec_limits = image::Limits::no_limits();
-    codec_limits.max_alloc = Some(total.saturating_mul(3).saturating_add(DECODER_SLACK));
-    decoder.set_limits(codec_limits).map_err(|e| codec_error(format, e))?;
-    deep(DynamicImage::from_decoder(decoder).map_err(|e| codec_error(format, e))?)
+    if format == Format::Jpeg
+        && let Some(picture) = ink::decode_jpeg(bytes, profile)?
+    {
+        return Ok(picture);
+    }
+    decoder.set_limits(decoder_limits(total)).map_err(|e| codec_error(format, e))?;
+    let inks = matches!(decoder.original_color_type(), ExtendedColorType::Cmyk8 | ExtendedColorType::Cmyk16);
+    let mut picture = deep(DynamicImage::from_decoder(decoder).map_err(|e| codec_error(format, e))?)?;
+    if inks {
+        picture.warnings.push(Warning::InksWithoutProfile);
+    }
+    Ok(picture)
+}
+
+/// What a decoder may take for pixels of so many bytes.
+pub(crate) fn decoder_limits(pixel_bytes: u64) -> image::Limits {
+    let mut limits = image::Limits::no_limits();
+    limits.max_alloc = Some(pixel_bytes.saturating_mul(3).saturating_add(DECODER_SLACK));
+    limits
 }
 
 fn deep(image: DynamicImage) -> Result<DeepPicture, ImagingError> {
@@ -167,13 +201,20 @@ fn deep(image: DynamicImage) -> Result<DeepPicture, ImagingError> {
     Ok(picture)
 }
 
-/// The codecs promise not to panic; should one do so on a hostile file, it is still only an error here.
-fn guarded<T>(format: Format, work: impl FnOnce() -> Result<T, ImagingError>) -> Result<T, ImagingError> {
-    catch_unwind(AssertUnwindSafe(work))
-        .unwrap_or_else(|_| Err(ImagingError::damaged(format.name(), "its decoder gave up on it")))
+pub(crate) fn guarded<T>(format: Format, work: impl FnOnce() -> Result<T, ImagingError>) -> Result<T, ImagingError> {
+    guard_panic(format.name(), work)
 }
 
-fn codec_error(format: Format, error: image::ImageError) -> ImagingError {
+/// The codecs promise not to panic; should one do so on a hostile file, it is still only an error here.
+pub(crate) fn guard_panic<T>(
+    format: &'static str,
+    work: impl FnOnce() -> Result<T, ImagingError>,
+) -> Result<T, ImagingError> {
+    catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|_| Err(ImagingError::damaged(format, "its decoder gave up on it")))
+}
+
+pub(crate) fn codec_error(format: Format, error: image::ImageError) -> ImagingError {
     let format = format.name();
     match error {
         image::ImageError::Unsupported(e) => ImagingError::Unsupported { format, reason: e.to_string() },

@@ -3,6 +3,7 @@
 //! [`Picture`] is what people look at; this is what is worked on where nothing may be lost on the way: enlarging,
 //! medical pictures, 16-bit PNG and TIFF.
 
+use crate::colour::{ProfileSpace, space_of, to_srgb};
 use crate::picture::turned;
 use crate::{ImagingError, Metadata, Picture, PixelFormat, Warning};
 
@@ -273,11 +274,17 @@ impl DeepPicture {
         Self { width, height, samples, ..self }
     }
 
-    /// The picture in 8 bits and colour, as it is shown. Warnings are left behind.
+    /// The picture in 8 bits and colour, as it is shown. A profile for grey is applied, since it says nothing about
+    /// colours; one for colours stays. Warnings are left behind.
     ///
     /// # Errors
     /// None in practice: the size of a picture that exists fits.
     pub fn into_picture(self) -> Result<Picture, ImagingError> {
+        let grey = self.metadata.icc.as_deref().and_then(space_of) == Some(ProfileSpace::Grey);
+        if grey { to_srgb(self)?.shown() } else { self.shown() }
+    }
+
+    fn shown(self) -> Result<Picture, ImagingError> {
         let format = if self.channels.has_alpha() { PixelFormat::Rgba8 } else { PixelFormat::Rgb8 };
         let values = match self.samples {
             Samples::U8(values) => values,

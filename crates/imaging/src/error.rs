@@ -80,6 +80,12 @@ pub enum ImagingError {
         /// Why.
         reason: String,
     },
+    /// The process that decodes strangers' files could not do its work; nothing is said about the file.
+    #[error("the decoder's own process: {reason}")]
+    Child {
+        /// What went wrong.
+        reason: String,
+    },
     /// Reading a file failed.
     #[error("cannot read {path:?}: {source}")]
     Read {

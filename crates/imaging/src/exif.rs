@@ -4,8 +4,9 @@
 //! tag 0x8769 points to, at most 512 entries each, and follows nothing else, so no loop is possible.
 
 const ORIENTATION: u16 = 0x0112;
-const EXIF_DIRECTORY: u16 = 0x8769;
-const USER_COMMENT: u16 = 0x9286;
+pub(crate) const EXIF_DIRECTORY: u16 = 0x8769;
+pub(crate) const GPS_DIRECTORY: u16 = 0x8825;
+pub(crate) const USER_COMMENT: u16 = 0x9286;
 const EXTRA_SAMPLES: u16 = 338;
 const MOST_ENTRIES: usize = 512;
 
@@ -75,6 +76,30 @@ impl<'a> ExifView<'a> {
             .collect()
     }
 
+    /// True when numbers stand with their highest byte first.
+    pub(crate) fn is_big_endian(&self) -> bool {
+        self.big_endian
+    }
+
+    /// Where the first directory stands.
+    pub(crate) fn first_directory(&self) -> usize {
+        self.first
+    }
+
+    /// Where the directory stands that a tag of the first one points to.
+    pub(crate) fn directory(&self, tag: u16) -> Option<usize> {
+        self.entry(self.first, tag).and_then(|e| self.long(e.at)).map(|at| at as usize)
+    }
+
+    /// Tag, kind and bytes of every value of a directory that lies inside the block.
+    pub(crate) fn raw_entries(&self, directory: usize) -> impl Iterator<Item = (u16, u16, &'a [u8])> {
+        self.entries(directory).filter_map(|(tag, entry)| {
+            let length = entry.count.checked_mul(size_of_kind(entry.kind)).filter(|length| *length > 0)?;
+            let start = if length <= 4 { entry.at } else { self.long(entry.at)? as usize };
+            Some((tag, entry.kind, self.block.get(start..start.checked_add(length)?)?))
+        })
+    }
+
     /// The bytes of a tag of the first directory.
     pub(crate) fn bytes(&self, tag: u16) -> Option<&'a [u8]> {
         self.value(&self.entry(self.first, tag)?)
@@ -84,6 +109,12 @@ impl<'a> ExifView<'a> {
     pub(crate) fn has_associated_alpha(&self) -> bool {
         let entry = self.entry(self.first, EXTRA_SAMPLES).filter(|e| e.kind == SHORT && e.count == 1);
         entry.and_then(|e| self.short(e.at)) == Some(1)
+    }
+
+    /// True when another directory follows the first: a page of a TIFF, the thumbnail of an EXIF block.
+    pub(crate) fn has_another(&self) -> bool {
+        let count = self.short(self.first).map_or(0, usize::from);
+        self.first.checked_add(2 + 12 * count).and_then(|at| self.long(at)).is_some_and(|next| next != 0)
     }
 
     fn entry(&self, directory: usize, tag: u16) -> Option<Entry> {
@@ -135,9 +166,26 @@ pub fn set_upright(block: &mut [u8]) {
     block[at..at + 4].copy_from_slice(&value);
 }
 
+/// Bytes of one value of a TIFF field type; 0 for types that are not known.
+pub(crate) fn size_of_kind(kind: u16) -> usize {
+    match kind {
+        1 | ASCII | 6 | UNDEFINED => 1,
+        SHORT | 8 => 2,
+        LONG | 9 | 11 | 13 => 4,
+        5 | 10 | 12 => 8,
+        _ => 0,
+    }
+}
+
+/// The value of a UserComment: UTF-16 after the mark `UNICODE\0`.
+pub(crate) fn user_comment(text: &str, big_endian: bool) -> Vec<u8> {
+    let order = if big_endian { u16::to_be_bytes } else { u16::to_le_bytes };
+    b"UNICODE\0".iter().copied().chain(text.encode_utf16().flat_map(order)).collect()
+}
+
 /// A new block with nothing but a UserComment: big-endian TIFF, UTF-16 after the mark `UNICODE\0`.
 pub fn user_comment_block(text: &str) -> Vec<u8> {
-    let comment: Vec<u8> = b"UNICODE\0".iter().copied().chain(text.encode_utf16().flat_map(u16::to_be_bytes)).collect();
+    let comment = user_comment(text, true);
     let mut block = b"MM\0\x2a\0\0\0\x08".to_vec();
     let mut directory = |tag: u16, kind: u16, count: u32, value: u32| {
         block.extend(1u16.to_be_bytes());

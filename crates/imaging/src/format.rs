@@ -13,20 +13,26 @@ pub enum Format {
     Jpeg,
     /// WebP; written lossless.
     WebP,
-    /// GIF, read only: the first frame.
+    /// GIF.
     Gif,
-    /// Windows bitmap, read only.
+    /// Windows bitmap.
     Bmp,
-    /// TIFF, read only: the first page.
+    /// TIFF; of several pages the first is read.
     Tiff,
 }
 
-pub(crate) const READABLE: &str = "PNG, JPEG, WebP, GIF, BMP, TIFF";
-pub(crate) const WRITABLE: &str = ".png, .jpg, .jpeg, .webp";
+pub(crate) const READABLE: &str = "PNG, JPEG, WebP, GIF, BMP, TIFF, DICOM";
+pub(crate) const WRITABLE: &str = ".png, .jpg, .jpeg, .webp, .tif, .tiff, .gif, .bmp";
 
 impl Format {
     /// The formats that [`crate::encode`] can write.
-    pub const WRITABLE: [Self; 3] = [Self::Png, Self::Jpeg, Self::WebP];
+    pub const WRITABLE: [Self; 6] = [Self::Png, Self::Jpeg, Self::WebP, Self::Tiff, Self::Gif, Self::Bmp];
+
+    /// True when texts, XMP and EXIF of a picture can be written into such a file; a BMP holds an ICC profile at most, so
+    /// a picture that must say where it comes from cannot be one.
+    pub fn keeps_metadata(self) -> bool {
+        self != Self::Bmp
+    }
 
     /// The usual name, for messages.
     pub fn name(self) -> &'static str {
@@ -76,7 +82,7 @@ impl Format {
             [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => Some(Self::WebP),
             [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => Some(Self::Gif),
             [b'B', b'M', ..] => Some(Self::Bmp),
-            [b'I', b'I', 42, 0, ..] | [b'M', b'M', 0, 42, ..] => Some(Self::Tiff),
+            [b'I', b'I', 42 | 43, 0, ..] | [b'M', b'M', 0, 42 | 43, ..] => Some(Self::Tiff),
             _ => None,
         }
     }
@@ -91,8 +97,25 @@ impl Format {
             "png" => Ok(Self::Png),
             "jpg" | "jpeg" | "jpe" | "jfif" => Ok(Self::Jpeg),
             "webp" => Ok(Self::WebP),
+            "tif" | "tiff" => Ok(Self::Tiff),
+            "gif" => Ok(Self::Gif),
+            "bmp" | "dib" => Ok(Self::Bmp),
             _ => Err(ImagingError::UnknownExtension { path: path.to_owned(), extension, known: WRITABLE }),
         }
+    }
+
+    /// As [`Format::for_writing`], for a picture that must say where it comes from.
+    ///
+    /// # Errors
+    /// Those of [`Format::for_writing`], and [`ImagingError::Encode`] for formats that hold no such words.
+    pub fn for_labelled(path: &Path) -> Result<Self, ImagingError> {
+        let format = Self::for_writing(path)?;
+        if format.keeps_metadata() {
+            return Ok(format);
+        }
+        let reason =
+            "it cannot hold the label that generated pictures carry; write a PNG, TIFF, WebP or JPEG".to_owned();
+        Err(ImagingError::Encode { format: format.name(), reason })
     }
 
     pub(crate) fn codec(self) -> image::ImageFormat {

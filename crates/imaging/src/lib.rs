@@ -15,18 +15,23 @@
 //! Nothing here trusts the bytes it reads: dimensions are checked before pixels are decoded, every text has a bound,
 //! and a hostile file ends in an [`ImagingError`].
 
+pub mod animation;
 pub mod blur;
 pub mod canvas;
 pub mod chart;
+pub mod child;
+pub mod colour;
 pub mod container;
 mod decode;
 mod deep;
+pub mod dicom;
 mod encode;
 mod error;
 pub mod exif;
 mod format;
 pub mod generation;
 pub mod infotext;
+mod ink;
 pub mod inspect;
 pub mod lettering;
 mod limits;
@@ -45,7 +50,7 @@ pub mod xmp;
 pub use canvas::{Borders, Fill, extend, paste};
 pub use decode::{decode, decode_deep, open, open_deep, probe};
 pub use deep::{Channels, DeepPicture, Depth, Samples, SamplesRef};
-pub use encode::{EncodeOptions, encode, save};
+pub use encode::{EncodeOptions, RowFile, RowHeader, RowWriter, Sink, encode, encode_deep, save, save_deep};
 pub use error::ImagingError;
 pub use format::Format;
 pub use generation::{GenerationInfo, Generator};
@@ -56,5 +61,5 @@ pub use metadata::{Metadata, TextEntry};
 pub use picture::{Picture, PixelFormat};
 pub use region::Region;
 pub use resize::{Filter, ResizeOptions, resize};
-pub use save::write_atomic;
+pub use save::{AtomicFile, write_atomic};
 pub use warning::Warning;

@@ -1,7 +1,7 @@
 //! Files that are there whole or not at all: written beside their name, flushed, then renamed.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -16,27 +16,92 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), ImagingError> {
     write_atomic_with(path, |file| file.write_all(bytes))
 }
 
-fn write_atomic_with(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> Result<(), ImagingError> {
-    let failed = |source: io::Error| ImagingError::Write { path: path.to_owned(), hint: hint(&source), source };
-    if path.is_dir() {
-        return Err(failed(io::Error::from(io::ErrorKind::IsADirectory)));
+fn write_atomic_with(path: &Path, fill: impl FnOnce(&mut AtomicFile) -> io::Result<()>) -> Result<(), ImagingError> {
+    let mut file = AtomicFile::create(path)?;
+    fill(&mut file).map_err(|source| file.failed(source))?;
+    file.commit()
+}
+
+/// A file under construction: hidden beside its name until [`AtomicFile::commit`] puts it there, gone when it is dropped
+/// before.
+pub struct AtomicFile {
+    path: PathBuf,
+    temporary: PathBuf,
+    /// `None` once the file is under its name.
+    file: Option<BufWriter<File>>,
+}
+
+impl AtomicFile {
+    /// Begins a file that shall be `path`.
+    ///
+    /// # Errors
+    /// [`ImagingError::Write`] with the reason in plain words.
+    pub fn create(path: &Path) -> Result<Self, ImagingError> {
+        let failed = |source: io::Error| ImagingError::Write { path: path.to_owned(), hint: hint(&source), source };
+        if path.is_dir() {
+            return Err(failed(io::Error::from(io::ErrorKind::IsADirectory)));
+        }
+        let (temporary, file) = create_beside(folder_of(path)).map_err(failed)?;
+        Ok(Self { path: path.to_owned(), temporary, file: Some(BufWriter::with_capacity(1 << 17, file)) })
     }
-    let folder = match path.parent() {
+
+    /// Brings everything to the disk and puts the file under its name.
+    ///
+    /// # Errors
+    /// [`ImagingError::Write`]; an older file under the name is then as it was.
+    pub fn commit(mut self) -> Result<(), ImagingError> {
+        let written = self.stream().and_then(BufWriter::flush);
+        let synced = written.and_then(|()| self.stream()?.get_ref().sync_all());
+        synced.and_then(|()| fs::rename(&self.temporary, &self.path)).map_err(|source| self.failed(source))?;
+        self.file = None;
+        // The rename itself is made durable where the system can; where it cannot, the file is whole all the same.
+        if let Ok(folder) = File::open(folder_of(&self.path)) {
+            let _ = folder.sync_all();
+        }
+        Ok(())
+    }
+
+    fn stream(&mut self) -> io::Result<&mut BufWriter<File>> {
+        self.file.as_mut().ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
+    }
+
+    fn failed(&self, source: io::Error) -> ImagingError {
+        ImagingError::Write { path: self.path.clone(), hint: hint(&source), source }
+    }
+}
+
+impl Write for AtomicFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stream()?.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream()?.flush()
+    }
+}
+
+impl Seek for AtomicFile {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.stream()?.seek(to)
+    }
+}
+
+impl Drop for AtomicFile {
+    fn drop(&mut self) {
+        if let Some(file) = self.file.take() {
+            // What is still in the buffer has nowhere to go.
+            let _ = file.into_parts();
+            // The error that counts came before; a file that cannot be removed is at least not under the name.
+            let _ = fs::remove_file(&self.temporary);
+        }
+    }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
-    };
-    let (temporary, mut file) = create_beside(folder).map_err(failed)?;
-    let written = fill(&mut file).and_then(|()| file.sync_all()).and_then(|()| fs::rename(&temporary, path));
-    if let Err(source) = written {
-        // The error that counts is the first one; a file that cannot be removed is at least not under the name.
-        let _ = fs::remove_file(&temporary);
-        return Err(failed(source));
     }
-    // The rename itself is made durable where the system can; where it cannot, the file is whole all the same.
-    if let Ok(folder) = File::open(folder) {
-        let _ = folder.sync_all();
-    }
-    Ok(())
 }
 
 fn create_beside(folder: &Path) -> io::Result<(PathBuf, File)> {

@@ -10,7 +10,7 @@ pub enum Warning {
         /// Which block.
         what: String,
         /// Why.
-        reason: &'static str,
+        reason: String,
     },
     /// The file holds an animation; this is its first frame.
     #[error("it is animated; this is its first frame")]
@@ -21,10 +21,16 @@ pub enum Warning {
     /// Floating-point values were brought to 16 bits.
     #[error("its floating-point values are brought to 16 bits; what lies outside 0…1 is cut off")]
     FloatValues,
+    /// A medical picture.
+    #[error("it is a medical picture: what is shown or made of it here is not for diagnosis")]
+    NotForDiagnosis,
     /// Ink values were turned into colours without knowing the inks.
     #[error("its inks (CMYK) are turned into colours without a usable profile; they may look different elsewhere")]
     InksWithoutProfile,
-    /// The file ends before its end mark, after all of its pixels.
-    #[error("the file ends without an end mark; all pixels were there")]
-    NoEndMark,
+}
+
+impl Warning {
+    pub(crate) fn left_out(what: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self::LeftOut { what: what.into(), reason: reason.into() }
+    }
 }

@@ -82,6 +82,13 @@ pub(super) fn read(bytes: &[u8], limits: &DecodeLimits, reading: &mut Reading) -
     Some(())
 }
 
+/// The marker of the frame (0xc0 baseline, 0xc2 progressive, 0xc3 lossless …), its width and height.
+pub(crate) fn frame_size(bytes: &[u8]) -> Option<(u8, u16, u16)> {
+    let frame = segments(bytes).find(|s| matches!(s.marker, 0xc0..=0xcf) && !matches!(s.marker, 0xc4 | 0xc8 | 0xcc))?;
+    let side = |at: usize| Some(u16::from_be_bytes([*frame.data.get(at)?, *frame.data.get(at + 1)?]));
+    Some((frame.marker, side(3)?, side(1)?))
+}
+
 /// Refuses what the decoder would show wrongly: a file that is cut off (it has no end mark after the first scan, and the
 /// rest of its pixels would be grey) and arithmetic coding.
 pub(crate) fn check_whole(bytes: &[u8]) -> Result<(), ImagingError> {
@@ -138,8 +145,15 @@ pub(super) fn embed(bytes: &[u8], metadata: &Metadata) -> Result<Vec<u8>, Imagin
     Ok(out)
 }
 
+/// The segments that hold `metadata`, to stand after JFIF's.
+pub(crate) fn blocks(metadata: &Metadata) -> Result<Vec<u8>, ImagingError> {
+    let mut out = Vec::new();
+    write_blocks(&mut out, metadata)?;
+    Ok(out)
+}
+
 fn write_blocks(out: &mut Vec<u8>, metadata: &Metadata) -> Result<(), ImagingError> {
-    if let Some(exif) = exif_with_infotext(metadata) {
+    if let Some(exif) = exif_with_infotext(metadata)? {
         write_segment(
             out,
             APP1,

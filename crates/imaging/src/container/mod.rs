@@ -1,11 +1,14 @@
 //! Text, EXIF, XMP and ICC blocks in picture files, read and written without touching the pixels.
 
+mod bmp;
+mod exif_block;
 mod gif;
 mod jpeg;
 mod png;
 mod tiff;
 mod webp;
 
+use crate::animation::Plays;
 use crate::exif::ExifView;
 use crate::{DecodeLimits, Format, ImagingError, Metadata, Warning};
 
@@ -32,7 +35,7 @@ impl Reading {
     fn leave_out(&mut self, what: &str, reason: &'static str) {
         // As many lines as a person would read.
         if self.warnings.len() < 16 {
-            self.warnings.push(Warning::LeftOut { what: what.to_owned(), reason });
+            self.warnings.push(Warning::left_out(what, reason));
         }
     }
 }
@@ -51,13 +54,29 @@ pub(crate) fn read_noting(format: Format, bytes: &[u8], limits: &DecodeLimits) -
         Format::WebP => webp::read(bytes, limits, &mut reading),
         Format::Gif => gif::read(bytes, limits, &mut reading),
         Format::Tiff => tiff::read(bytes, limits, &mut reading),
-        Format::Bmp => None,
+        Format::Bmp => bmp::read(bytes, limits, &mut reading),
     };
     if reading.metadata.exif.as_deref().is_some_and(|block| ExifView::parse(block).is_none()) {
         reading.metadata.exif = None;
         reading.leave_out("EXIF block", "it is damaged");
     }
     reading
+}
+
+/// How many frames a file has (counted up to two for GIF and WebP) and how often they are shown; one for a still picture.
+pub(crate) fn frames_of(format: Format, bytes: &[u8]) -> (u32, Plays) {
+    let plays = |n: u32| if n == 0 { Plays::Forever } else { Plays::Times(n) };
+    match format {
+        Format::Png => png::animation(bytes).map_or((1, Plays::Times(1)), |(frames, n)| (frames, plays(n))),
+        Format::WebP => webp::animation(bytes).map_or((1, Plays::Times(1)), |(frames, n)| (frames, plays(n))),
+        Format::Gif => match gif::animation(bytes) {
+            (frames, None) => (frames, Plays::Times(1)),
+            (frames, Some(0)) => (frames, Plays::Forever),
+            // The number counts repetitions after the first showing.
+            (frames, Some(n)) => (frames, Plays::Times(u32::from(n) + 1)),
+        },
+        Format::Jpeg | Format::Bmp | Format::Tiff => (1, Plays::Times(1)),
+    }
 }
 
 /// True when a C2PA manifest stands in the file; nothing in it is verified.
@@ -74,28 +93,26 @@ pub fn has_content_credentials(format: Format, bytes: &[u8]) -> bool {
 ///
 /// # Errors
 /// [`ImagingError::Encode`] when a block does not fit the format, [`ImagingError::Damaged`] when `bytes` is no file
-/// of it, [`ImagingError::Unsupported`] for formats that are only read.
+/// of it, [`ImagingError::Unsupported`] for BMP and TIFF, whose metadata goes with the pixels.
 pub fn embed_metadata(format: Format, bytes: &[u8], metadata: &Metadata) -> Result<Vec<u8>, ImagingError> {
     match format {
         Format::Png => png::embed(bytes, metadata),
         Format::Jpeg => jpeg::embed(bytes, metadata),
         Format::WebP => webp::embed(bytes, metadata),
-        Format::Gif | Format::Bmp | Format::Tiff => {
-            Err(ImagingError::Unsupported { format: format.name(), reason: "it is only read, not written".to_owned() })
+        Format::Gif => gif::embed(bytes, metadata),
+        Format::Bmp | Format::Tiff => {
+            let reason = "its metadata is written together with its pixels only".to_owned();
+            Err(ImagingError::Unsupported { format: format.name(), reason })
         }
     }
 }
 
-/// The EXIF block to write where there are no text chunks: the UserComment with the generation parameters, else the
-/// block the picture came with.
-fn exif_with_infotext(metadata: &Metadata) -> Option<Vec<u8>> {
-    match metadata.text(crate::metadata::PARAMETERS) {
-        Some(text) => Some(crate::exif::user_comment_block(text)),
-        None => metadata.exif.clone(),
-    }
-}
-
-pub(crate) use jpeg::check_whole as check_jpeg;
+use exif_block::exif_with_infotext;
+pub(crate) use exif_block::{ExifEntry, ExifParts, exif_for};
+pub(crate) use gif::written as gif_blocks;
+pub(crate) use jpeg::{blocks as jpeg_blocks, check_whole as check_jpeg, frame_size as jpeg_frame_size};
+pub(crate) use png::{blocks as png_blocks, metadata_chunks as png_chunks};
+pub(crate) use webp::{chunk as webp_chunk, finish as finish_webp, still_chunks as webp_still_chunks};
 
 /// UTF-8 where it is valid (writers put it into Latin-1 fields too), else Latin-1.
 fn text_of(bytes: &[u8]) -> String {

@@ -118,7 +118,7 @@ pub(super) fn embed(bytes: &[u8], metadata: &Metadata) -> Result<Vec<u8>, Imagin
             out.extend_from_slice(chunk.whole);
         }
         if index == 0 {
-            write_blocks(&mut out, metadata)?;
+            out.extend(blocks(metadata)?);
         }
         whole = chunk.kind == *b"IEND";
         if whole {
@@ -131,39 +131,57 @@ pub(super) fn embed(bytes: &[u8], metadata: &Metadata) -> Result<Vec<u8>, Imagin
     Ok(out)
 }
 
-fn write_blocks(out: &mut Vec<u8>, metadata: &Metadata) -> Result<(), ImagingError> {
+/// The chunks that hold `metadata`, to stand after IHDR.
+pub(crate) fn blocks(metadata: &Metadata) -> Result<Vec<u8>, ImagingError> {
+    let mut out = Vec::new();
+    for (kind, data) in metadata_chunks(metadata)? {
+        write_chunk(&mut out, &kind, &data)?;
+    }
+    Ok(out)
+}
+
+/// Kind and data of the chunks that hold `metadata`.
+pub(crate) fn metadata_chunks(metadata: &Metadata) -> Result<Vec<([u8; 4], Vec<u8>)>, ImagingError> {
+    let mut chunks = Vec::new();
     if let Some(icc) = &metadata.icc {
         let mut data = b"ICC profile\0\0".to_vec();
         data.extend(deflate(icc)?);
-        write_chunk(out, b"iCCP", &data)?;
+        chunks.push((*b"iCCP", data));
     }
     if let Some(exif) = &metadata.exif {
-        write_chunk(out, b"eXIf", exif.strip_prefix(b"Exif\0\0").unwrap_or(exif))?;
+        chunks.push((*b"eXIf", exif.strip_prefix(b"Exif\0\0").unwrap_or(exif).to_vec()));
     }
     for entry in &metadata.text {
-        write_text(out, &entry.keyword, &entry.text)?;
+        chunks.push(text_chunk(&entry.keyword, &entry.text)?);
     }
     if let Some(xmp) = &metadata.xmp {
-        write_international(out, XMP_KEYWORD.as_bytes(), xmp)?;
+        chunks.push(international(XMP_KEYWORD.as_bytes(), xmp));
     }
-    Ok(())
+    Ok(chunks)
+}
+
+/// Frames and showings that an animation control chunk announces; `None` when there is none.
+pub(super) fn animation(bytes: &[u8]) -> Option<(u32, u32)> {
+    let chunk = chunks(bytes).take_while(|c| c.kind != *b"IDAT").find(|c| c.kind == *b"acTL")?;
+    let number = |at: usize| Some(u32::from_be_bytes(chunk.data.get(at..at + 4)?.try_into().ok()?));
+    Some((number(0)?, number(4)?))
 }
 
 /// tEXt when the text is Latin-1, iTXt otherwise. Latin-1 that would also be valid UTF-8 goes into iTXt, where no
 /// reader can take it for the other.
-fn write_text(out: &mut Vec<u8>, keyword: &str, text: &str) -> Result<(), ImagingError> {
+fn text_chunk(keyword: &str, text: &str) -> Result<([u8; 4], Vec<u8>), ImagingError> {
     let keyword = latin1(keyword).filter(|k| (1..=79).contains(&k.len()) && !k.contains(&0)).ok_or_else(|| {
         ImagingError::argument("text keyword", format!("{keyword:?} is not 1 to 79 Latin-1 characters, as PNG wants"))
     })?;
     let text = text.replace('\0', "");
-    match latin1(&text).filter(|bytes| bytes.is_ascii() || std::str::from_utf8(bytes).is_err()) {
-        Some(bytes) => write_chunk(out, b"tEXt", &[keyword.as_slice(), &[0], &bytes].concat()),
-        None => write_international(out, &keyword, &text),
-    }
+    Ok(match latin1(&text).filter(|bytes| bytes.is_ascii() || std::str::from_utf8(bytes).is_err()) {
+        Some(bytes) => (*b"tEXt", [keyword.as_slice(), &[0], &bytes].concat()),
+        None => international(&keyword, &text),
+    })
 }
 
-fn write_international(out: &mut Vec<u8>, keyword: &[u8], text: &str) -> Result<(), ImagingError> {
-    write_chunk(out, b"iTXt", &[keyword, &[0, 0, 0, 0, 0], text.replace('\0', "").as_bytes()].concat())
+fn international(keyword: &[u8], text: &str) -> ([u8; 4], Vec<u8>) {
+    (*b"iTXt", [keyword, &[0, 0, 0, 0, 0], text.replace('\0', "").as_bytes()].concat())
 }
 
 fn latin1(text: &str) -> Option<Vec<u8>> {

@@ -1,6 +1,6 @@
-//! TIFF tags for XMP and ICC (TIFF 6.0; XMP specification part 3; ICC.1 Annex B.3).
+//! TIFF tags for XMP and ICC, and the EXIF directories of the file (TIFF 6.0; XMP specification part 3; ICC.1 Annex B.3).
 
-use super::{Reading, text_of};
+use super::{ExifEntry, ExifParts, Reading, text_of};
 use crate::DecodeLimits;
 use crate::exif::ExifView;
 
@@ -14,6 +14,11 @@ pub(super) fn read(bytes: &[u8], limits: &DecodeLimits, reading: &mut Reading) -
     }
     if let Some(profile) = view.bytes(ICC) {
         reading.metadata.icc = reading.bounded(profile, limits, "ICC profile");
+    }
+    let mut parts = ExifParts::read(bytes);
+    parts.first.retain(ExifEntry::is_descriptive);
+    if !parts.is_empty() {
+        reading.metadata.exif = reading.bounded(&parts.block(), limits, "EXIF block");
     }
     Some(())
 }

@@ -46,9 +46,16 @@ pub(super) fn has_chunk(bytes: &[u8], kind: &[u8; 4]) -> bool {
     chunks(bytes).any(|(found, _)| found == *kind)
 }
 
+/// Frames (counted up to two, which is what matters) and showings of an animated file; `None` when it is still.
+pub(super) fn animation(bytes: &[u8]) -> Option<(u32, u32)> {
+    let animation = chunks(bytes).find(|(kind, _)| kind == b"ANIM")?.1;
+    let frames = chunks(bytes).filter(|(kind, _)| kind == b"ANMF").take(2).count() as u32;
+    Some((frames, u32::from(u16::from_le_bytes([*animation.get(4)?, *animation.get(5)?]))))
+}
+
 pub(super) fn embed(bytes: &[u8], metadata: &Metadata) -> Result<Vec<u8>, ImagingError> {
     let damaged = || ImagingError::damaged("WebP", "its chunks cannot be followed");
-    let exif = exif_with_infotext(metadata);
+    let exif = exif_with_infotext(metadata)?;
     let mut header = extended_header(bytes).ok_or_else(damaged)?;
     header[0] &= !(FLAG_ICC | FLAG_EXIF | FLAG_XMP);
     for (flag, present) in
@@ -72,8 +79,30 @@ pub(super) fn embed(bytes: &[u8], metadata: &Metadata) -> Result<Vec<u8>, Imagin
     if let Some(xmp) = &metadata.xmp {
         write_chunk(&mut out, b"XMP ", xmp.as_bytes())?;
     }
-    let length = u32::try_from(out.len() - 8).map_err(|_| too_long(out.len()))?;
-    out[4..8].copy_from_slice(&length.to_le_bytes());
+    finish(&mut out)?;
+    Ok(out)
+}
+
+/// Writes the length of the whole into the header of a file that begins with `RIFF`.
+pub(crate) fn finish(file: &mut [u8]) -> Result<(), ImagingError> {
+    let length = u32::try_from(file.len() - 8).map_err(|_| too_long(file.len()))?;
+    file[4..8].copy_from_slice(&length.to_le_bytes());
+    Ok(())
+}
+
+/// The chunks with the pixels of a still file, as a frame of an animation holds them.
+pub(crate) fn still_chunks(bytes: &[u8]) -> Result<Vec<u8>, ImagingError> {
+    let mut out = Vec::new();
+    for (kind, data) in chunks(bytes).filter(|(kind, _)| matches!(kind, b"ALPH" | b"VP8 " | b"VP8L")) {
+        write_chunk(&mut out, &kind, data)?;
+    }
+    Ok(out)
+}
+
+/// One chunk with its header.
+pub(crate) fn chunk(kind: &[u8; 4], data: &[u8]) -> Result<Vec<u8>, ImagingError> {
+    let mut out = Vec::new();
+    write_chunk(&mut out, kind, data)?;
     Ok(out)
 }
 

@@ -6,8 +6,14 @@ use danqing_imaging::inspect::Report;
 use danqing_imaging::{DecodeLimits, Format, GenerationInfo, Infotext, Metadata, decode};
 use danqing_testing::mutate;
 
-const LIMITS: DecodeLimits =
-    DecodeLimits { max_side: 4096, max_pixels: 1 << 18, max_file_bytes: 1 << 20, max_metadata_bytes: 1 << 16 };
+const LIMITS: DecodeLimits = DecodeLimits {
+    max_side: 4096,
+    max_pixels: 1 << 18,
+    max_file_bytes: 1 << 20,
+    max_metadata_bytes: 1 << 16,
+    max_frames: 50,
+    max_time: std::time::Duration::from_secs(60),
+};
 
 const FORMATS: [Format; 6] = [Format::Png, Format::Jpeg, Format::WebP, Format::Gif, Format::Bmp, Format::Tiff];
 

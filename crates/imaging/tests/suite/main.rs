@@ -1,7 +1,11 @@
 //! Tests of the whole crate through its public functions.
 
+mod deep;
+mod dicom;
 mod generation_info;
 mod hostile;
+mod moving;
 mod real_files;
 mod resampling;
 mod round_trip;
+mod rows;

@@ -35,7 +35,7 @@ impl Output {
         };
         let path = invocation.path("output").map(Path::to_owned);
         if let Some(path) = &path {
-            Format::for_writing(path).map_err(|e| Failure::of(&e))?;
+            Format::for_labelled(path).map_err(|e| Failure::of(&e))?;
             writable(path)?;
         }
         for name in ["preview", "save-run"] {
