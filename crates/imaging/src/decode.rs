@@ -12,7 +12,7 @@ use crate::container::{check_jpeg, frames_of, read_noting};
 use crate::exif::{ExifView, set_upright};
 use crate::format::READABLE;
 use crate::{Channels, DecodeLimits, DeepPicture, Format, ImagingError, Picture, Samples, Warning};
-use crate::{dicom, ink};
+use crate::{dicom, grey_alpha, ink};
 
 /// Deflate cannot do better than 1032:1, so a PNG with more pixels than this per byte is cut off or lies.
 const HIGHEST_DEFLATE_RATIO: u64 = 1032;
@@ -53,7 +53,11 @@ pub(crate) fn read_file(path: &Path, limits: &DecodeLimits) -> Result<Vec<u8>, I
 pub fn probe(bytes: &[u8], limits: &DecodeLimits) -> Result<(Format, u32, u32), ImagingError> {
     let format = sniff(bytes)?;
     guarded(format, || {
-        let (width, height) = decoder(format, bytes)?.dimensions();
+        let special = if format == Format::Tiff { grey_alpha::size(bytes) } else { None };
+        let (width, height) = match special {
+            Some(size) => size,
+            None => decoder(format, bytes)?.dimensions(),
+        };
         limits.check_size(width, height)?;
         Ok((format, width, height))
     })
@@ -69,8 +73,9 @@ pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Picture, ImagingErr
 }
 
 /// Decodes a picture in the channels and depth of its file: PNG, JPEG, WebP, GIF (of animations the first frame), BMP,
-/// TIFF (the first page), DICOM (the first frame, under the window it asks for; see [`crate::dicom`]). Palettes become colours, floats 16-bit values; the EXIF orientation is applied. What was odd
-/// about the file although its pixels are right stands in [`DeepPicture::warnings`].
+/// TIFF (the first page), DICOM (the first frame, under the window it asks for; see [`crate::dicom`]). Palettes become
+/// colours, floats 16-bit values; the EXIF orientation is applied. What was odd about the file although its pixels are
+/// right stands in [`DeepPicture::warnings`].
 ///
 /// # Errors
 /// [`ImagingError::UnknownFormat`], [`ImagingError::TooLarge`], [`ImagingError::Damaged`],
@@ -151,6 +156,11 @@ fn decode_pixels(
 ) -> Result<DeepPicture, ImagingError> {
     if format == Format::Jpeg {
         check_jpeg(bytes)?;
+    }
+    if format == Format::Tiff
+        && let Some(picture) = grey_alpha::decode(bytes, limits)?
+    {
+        return Ok(picture);
     }
     let mut decoder = decoder(format, bytes)?;
     let (width, height) = decoder.dimensions();

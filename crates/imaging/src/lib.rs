@@ -30,6 +30,7 @@ mod error;
 pub mod exif;
 mod format;
 pub mod generation;
+mod grey_alpha;
 pub mod infotext;
 mod ink;
 pub mod inspect;
