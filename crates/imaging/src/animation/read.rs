@@ -151,7 +151,12 @@ fn moving(format: Format, bytes: &[u8]) -> Result<Source<'_>, ImagingError> {
     let failed = |e| codec_error(format, e);
     let frames = match format {
         Format::Gif => limited(GifDecoder::new(Cursor::new(bytes)).map_err(failed)?, format)?.into_frames(),
-        Format::WebP => limited(WebPDecoder::new(Cursor::new(bytes)).map_err(failed)?, format)?.into_frames(),
+        Format::WebP => {
+            let mut decoder = limited(WebPDecoder::new(Cursor::new(bytes)).map_err(failed)?, format)?;
+            // As browsers do: the colour that the file names counts for viewers without transparency.
+            decoder.set_background_color(image::Rgba([0; 4])).map_err(failed)?;
+            decoder.into_frames()
+        }
         Format::Png => {
             limited(PngDecoder::new(Cursor::new(bytes)).map_err(failed)?, format)?.apng().map_err(failed)?.into_frames()
         }

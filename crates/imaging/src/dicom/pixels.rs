@@ -1,9 +1,5 @@
 //! The stored values of a frame: taken from uncompressed, RLE and JPEG pixel data (PS3.5 §8 and Annex G).
 
-use zune_core::bytestream::ZCursor;
-use zune_core::colorspace::ColorSpace;
-use zune_core::options::DecoderOptions;
-
 use super::dataset::{damaged, unsupported};
 use super::{Dicom, Layout, PADDING, PIXEL_DATA, Photometric};
 use crate::ImagingError;
@@ -232,21 +228,13 @@ fn lossless(fragment: &[u8]) -> Result<Vec<i32>, ImagingError> {
 }
 
 fn lossy(fragment: &[u8], layout: &Layout) -> Result<Vec<i32>, ImagingError> {
-    let failed = |e| damaged(format!("{e:?}"));
-    let options = DecoderOptions::default().set_strict_mode(false).set_max_width(65_535).set_max_height(65_535);
-    let mut decoder = zune_jpeg::JpegDecoder::new_with_options(ZCursor::new(fragment), options);
-    decoder.decode_headers().map_err(failed)?;
-    let space = decoder.input_colorspace().unwrap_or(ColorSpace::Luma);
-    // Without a mark of its own a JPEG of three channels is what the data set says.
-    let marked = fragment.windows(5).take(256).any(|w| w == b"Adobe" || w == b"JFIF\0");
-    let raw = space == ColorSpace::YCbCr && layout.photometric == Photometric::Rgb && !marked;
-    let wanted = match (layout.samples, raw) {
-        (1, _) => ColorSpace::Luma,
-        (_, true) => space,
-        _ => ColorSpace::RGB,
-    };
-    decoder.set_options(options.jpeg_set_out_colorspace(wanted));
-    Ok(decoder.decode().map_err(failed)?.into_iter().map(i32::from).collect())
+    let mut decoder = jpeg_decoder::Decoder::new(fragment);
+    // Without a whole mark of its own a JPEG of three channels is what the data set says.
+    let marked = fragment.windows(9).take(256).any(|w| w.ends_with(b"JFIF\0") || w == b"\xff\xee\x00\x0eAdobe");
+    if layout.photometric == Photometric::Rgb && !marked {
+        decoder.set_color_transform(jpeg_decoder::ColorTransform::None);
+    }
+    Ok(decoder.decode().map_err(|e| damaged(e.to_string()))?.into_iter().map(i32::from).collect())
 }
 
 #[cfg(test)]

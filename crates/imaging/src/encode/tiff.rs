@@ -1,10 +1,8 @@
-//! TIFF, 8 and 16 bits, deflated strips; BigTIFF where the values alone pass 4 GB.
+//! TIFF, 8 and 16 bits, uncompressed strips; BigTIFF where the values alone pass 4 GB.
 
 use tiff::TiffResult;
 use tiff::encoder::colortype::{ColorType, Gray8, Gray16, RGB8, RGB16, RGBA8, RGBA16};
-use tiff::encoder::{
-    Compression, DeflateLevel, Predictor, TiffEncoder, TiffKind, TiffKindBig, TiffKindStandard, TiffValue,
-};
+use tiff::encoder::{TiffEncoder, TiffKind, TiffKindBig, TiffKindStandard, TiffValue};
 use tiff::tags::{PhotometricInterpretation, SampleFormat, Tag, Type};
 
 use super::feed::RowFeed;
@@ -12,9 +10,9 @@ use super::{RowHeader, Sink, refused};
 use crate::container::{ExifEntry, exif_for};
 use crate::{Channels, Depth, Format, ImagingError};
 
-/// Bytes of one strip, about: deflate gains nothing more from longer ones.
+/// Bytes of one strip, about.
 const STRIP: usize = 256 << 10;
-/// Leaves room for strips that deflate made longer, and for the metadata.
+/// Leaves room for the metadata.
 const LARGEST_CLASSIC: u64 = 3_900_000_000;
 const XMP: Tag = Tag::Unknown(700);
 const ICC: Tag = Tag::Unknown(34_675);
@@ -67,10 +65,8 @@ where
     F: FnMut(&mut RowFeed<'_>, &mut Vec<C::Inner>) -> Result<(), ImagingError>,
 {
     let failed = |e: tiff::TiffError| refused(Format::Tiff, e);
-    let mut encoder = TiffEncoder::<_, K>::new_generic(sink)
-        .map_err(failed)?
-        .with_compression(Compression::Deflate(DeflateLevel::Balanced))
-        .with_predictor(Predictor::Horizontal);
+    // The library compresses whole pictures only, not the strips that are handed to it one by one.
+    let mut encoder = TiffEncoder::<_, K>::new_generic(sink).map_err(failed)?;
     let exif = exif_for(&header.metadata);
     let exif_at = directory(&mut encoder, &exif.exif).map_err(failed)?;
     let gps_at = directory(&mut encoder, &exif.gps).map_err(failed)?;
