@@ -121,7 +121,12 @@ fn entries(view: &ExifView<'_>, directory: usize) -> Vec<ExifEntry> {
         }
         left -= value.len();
         let mut value = value.to_vec();
-        if view.is_big_endian() {
+        if tag == USER_COMMENT
+            && let Some(text) = view.user_comment()
+        {
+            // Its letters have a byte order of their own.
+            value = user_comment(&text, false);
+        } else if view.is_big_endian() {
             swap(&mut value, unit(kind));
         }
         found.push(ExifEntry { tag, kind, value });
