@@ -43,7 +43,7 @@ pub(super) fn read(bytes: &[u8], limits: &DecodeLimits, reading: &mut Reading) -
         } else if block.kind == 0xff {
             let application = bytes.get(block.data + 1..block.data + 12).unwrap_or_default();
             if application == XMP && reading.metadata.xmp.is_none() {
-                let end = block.end.checked_sub(XMP_TRAILER + 1).unwrap_or_default();
+                let end = block.end.saturating_sub(XMP_TRAILER + 1);
                 let packet = bytes.get(block.data + 12..end).unwrap_or_default();
                 reading.metadata.xmp = reading.bounded(packet, limits, "XMP packet").map(|packet| text_of(&packet));
             } else if application == ICC && reading.metadata.icc.is_none() {

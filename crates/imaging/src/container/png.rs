@@ -140,8 +140,11 @@ pub(crate) fn blocks(metadata: &Metadata) -> Result<Vec<u8>, ImagingError> {
     Ok(out)
 }
 
+/// What a chunk is made of.
+pub(crate) type KindAndData = ([u8; 4], Vec<u8>);
+
 /// Kind and data of the chunks that hold `metadata`.
-pub(crate) fn metadata_chunks(metadata: &Metadata) -> Result<Vec<([u8; 4], Vec<u8>)>, ImagingError> {
+pub(crate) fn metadata_chunks(metadata: &Metadata) -> Result<Vec<KindAndData>, ImagingError> {
     let mut chunks = Vec::new();
     if let Some(icc) = &metadata.icc {
         let mut data = b"ICC profile\0\0".to_vec();
@@ -169,7 +172,7 @@ pub(super) fn animation(bytes: &[u8]) -> Option<(u32, u32)> {
 
 /// tEXt when the text is Latin-1, iTXt otherwise. Latin-1 that would also be valid UTF-8 goes into iTXt, where no
 /// reader can take it for the other.
-fn text_chunk(keyword: &str, text: &str) -> Result<([u8; 4], Vec<u8>), ImagingError> {
+fn text_chunk(keyword: &str, text: &str) -> Result<KindAndData, ImagingError> {
     let keyword = latin1(keyword).filter(|k| (1..=79).contains(&k.len()) && !k.contains(&0)).ok_or_else(|| {
         ImagingError::argument("text keyword", format!("{keyword:?} is not 1 to 79 Latin-1 characters, as PNG wants"))
     })?;
@@ -180,7 +183,7 @@ fn text_chunk(keyword: &str, text: &str) -> Result<([u8; 4], Vec<u8>), ImagingEr
     })
 }
 
-fn international(keyword: &[u8], text: &str) -> ([u8; 4], Vec<u8>) {
+fn international(keyword: &[u8], text: &str) -> KindAndData {
     (*b"iTXt", [keyword, &[0, 0, 0, 0, 0], text.replace('\0', "").as_bytes()].concat())
 }
 
