@@ -214,7 +214,11 @@ mod tests {
         let mut rows = RowResampler::new((4, 1000), (16, 4000), 1, Kernel::Bicubic);
         let (mut most, mut count) = (0, 0);
         for y in 0..1000 {
-            rows.push(&[y as f32; 4], |_| Ok::<(), ()>(count += 1)).unwrap();
+            let counted: Result<(), ()> = rows.push(&[y as f32; 4], |_| {
+                count += 1;
+                Ok(())
+            });
+            counted.unwrap();
             most = most.max(rows.held.len());
         }
         assert_eq!(count, 4000);
