@@ -65,11 +65,11 @@ pub(super) fn jobs(invocation: &Invocation) -> Result<Vec<Job>, Failure> {
 }
 
 /// Where the result of a picture goes: of its name in `folder`, or beside it as `name-enlarged`. What cannot be written in the
-/// picture's own format becomes PNG.
+/// picture's own format, or would lose colours there as in GIF, becomes PNG.
 fn result_of(from: &Path, folder: Option<&Path>) -> PathBuf {
     let stem = from.file_stem().unwrap_or_default().to_string_lossy();
     let ending = match from.extension() {
-        Some(ending) if Format::for_writing(from).is_ok() => ending.to_string_lossy().into_owned(),
+        Some(ending) if Format::for_writing(from).is_ok_and(|format| format != Format::Gif) => ending.to_string_lossy().into_owned(),
         _ => "png".into(),
     };
     match folder {
