@@ -69,7 +69,9 @@ pub(super) fn jobs(invocation: &Invocation) -> Result<Vec<Job>, Failure> {
 fn result_of(from: &Path, folder: Option<&Path>) -> PathBuf {
     let stem = from.file_stem().unwrap_or_default().to_string_lossy();
     let ending = match from.extension() {
-        Some(ending) if Format::for_writing(from).is_ok_and(|format| format != Format::Gif) => ending.to_string_lossy().into_owned(),
+        Some(ending) if Format::for_writing(from).is_ok_and(|format| format != Format::Gif) => {
+            ending.to_string_lossy().into_owned()
+        }
         _ => "png".into(),
     };
     match folder {
