@@ -50,7 +50,11 @@ impl DecodeLimits {
         }
     }
 
-    pub(crate) fn check_size(&self, width: u32, height: u32) -> Result<(), ImagingError> {
+    /// Whether a picture of this size keeps the limits.
+    ///
+    /// # Errors
+    /// [`ImagingError::TooLarge`] for a side or a number of pixels beyond them.
+    pub fn check_size(&self, width: u32, height: u32) -> Result<(), ImagingError> {
         for (what, found, limit) in [
             ("width", u64::from(width), u64::from(self.max_side)),
             ("height", u64::from(height), u64::from(self.max_side)),

@@ -34,7 +34,7 @@ pub fn compare(a: &Picture, b: &Picture, border: u32) -> Result<Quality, Imaging
             format!("{w}x{h} and {v}x{g} cannot be compared; bring them to one size"),
         ));
     }
-    let left = |side: u32| side.saturating_sub(2 * border) as usize;
+    let left = |side: u32| side.saturating_sub(border.saturating_mul(2)) as usize;
     let (width, height) = (left(a.width()), left(a.height()));
     if width < WINDOW || height < WINDOW {
         let reason =

@@ -159,6 +159,8 @@ fn it_stops_within_a_tile_and_refuses_what_makes_no_sense() {
     flag.stop();
     let options = EnlargeOptions { tile: 16, ..Default::default() };
     assert!(matches!(enlarge(&picture, &[&network], &options, &flag), Err(DrawError::Stopped)));
+    let huge = EnlargeOptions { size: TargetSize::Scale(2000.0), tile: 16 };
+    assert!(enlarge(&picture, &[&network], &huge, &Quiet).unwrap_err().to_string().contains("too large"));
     assert!(Enlargement::new(&[&network], (0, 4), (0, 8), 3, 16).is_err());
     assert!(Enlargement::new(&[&network], (u32::MAX, 1), (4, 4), 3, 16).is_err());
 }

@@ -182,3 +182,14 @@ fn upscaler(invocation: &Invocation) -> Result<(), Failure> {
     let mut log = |line: &str| drop(print(&format!("{line}\n")));
     ended(invocation, train_upscaler(&options, &mut log, &interrupted).map_err(failed)?, folder)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn choices_are_what_can_be_trained() {
+        assert!(UPSCALER_RECIPES.iter().map(|recipe| recipe.name).eq(NETWORKS.iter().copied()));
+        assert!(STAGES.iter().all(|(name, _)| WORK.contains(name)));
+    }
+}

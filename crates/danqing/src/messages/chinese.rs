@@ -194,6 +194,10 @@ impl Messages for Chinese {
         )
     }
 
+    fn one_picture(&self, option: &str) -> String {
+        format!("{option} 只用于一张图片：请单独放大那一张")
+    }
+
     fn no_pictures(&self) -> String {
         "其中没有图片：查找的是 .png、.jpg、.webp、.bmp、.gif 和 .tiff".into()
     }

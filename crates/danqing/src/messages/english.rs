@@ -183,6 +183,10 @@ impl Messages for English {
         )
     }
 
+    fn one_picture(&self, option: &str) -> String {
+        format!("{option} is for one picture: enlarge that one by itself")
+    }
+
     fn no_pictures(&self) -> String {
         "no pictures there: .png, .jpg, .webp, .bmp, .gif and .tiff are looked for".into()
     }

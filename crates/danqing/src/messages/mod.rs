@@ -140,6 +140,8 @@ pub(crate) trait Messages: Sync {
     fn upscaler(&self, name: &str, architecture: &str, scale: usize, parameters: usize) -> String;
     /// No network of this name, and a near one.
     fn no_upscaler(&self, name: &str, near: Option<&str>) -> String;
+    /// An option for one picture only.
+    fn one_picture(&self, option: &str) -> String;
     /// There were no pictures in what was named.
     fn no_pictures(&self) -> String;
     /// Two pictures would be written to one file.

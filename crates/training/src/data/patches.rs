@@ -119,8 +119,7 @@ fn pictures_in(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
-        let ending = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
-        if ["png", "jpg", "jpeg", "webp", "tif", "tiff", "bmp"].contains(&ending.as_str()) {
+        if Format::for_writing(&path).is_ok() {
             found.push(path);
         }
     }

@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use danqing_imaging::Format;
 
-use super::is_picture;
 use crate::commands::Invocation;
 use crate::failure::Failure;
 
@@ -35,8 +34,10 @@ pub(super) fn jobs(invocation: &Invocation) -> Result<Vec<Job>, Failure> {
             continue;
         }
         let entries = std::fs::read_dir(path).map_err(|e| Failure::Failed(format!("{}: {e}", path.display())))?;
-        let mut inside: Vec<PathBuf> =
-            entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|p| p.is_file() && is_picture(p)).collect();
+        let mut inside: Vec<PathBuf> = entries
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .filter(|p| p.is_file() && Format::for_writing(p).is_ok())
+            .collect();
         inside.sort();
         pictures.extend(inside);
     }
@@ -49,7 +50,7 @@ pub(super) fn jobs(invocation: &Invocation) -> Result<Vec<Job>, Failure> {
         && !path.is_dir()
         && path.extension().is_some()
     {
-        Format::for_writing(path).map_err(|e| Failure::of(&e))?;
+        Format::for_labelled(path).map_err(|e| Failure::of(&e))?;
         return Ok(vec![Job { from: pictures.remove(0), to: path.to_owned() }]);
     }
     if let Some(folder) = output {
@@ -69,7 +70,7 @@ pub(super) fn jobs(invocation: &Invocation) -> Result<Vec<Job>, Failure> {
 fn result_of(from: &Path, folder: Option<&Path>) -> PathBuf {
     let stem = from.file_stem().unwrap_or_default().to_string_lossy();
     let ending = match from.extension() {
-        Some(ending) if Format::for_writing(from).is_ok_and(|format| format != Format::Gif) => {
+        Some(ending) if Format::for_labelled(from).is_ok_and(|format| format != Format::Gif) => {
             ending.to_string_lossy().into_owned()
         }
         _ => "png".into(),

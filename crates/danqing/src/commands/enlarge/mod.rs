@@ -2,8 +2,6 @@
 
 mod files;
 
-use std::path::Path;
-
 use danqing_imaging::sheet::{SheetOptions, contact_sheet};
 use danqing_imaging::xmp::DigitalSourceType;
 use danqing_imaging::{DecodeLimits, EncodeOptions, Filter, Picture, ResizeOptions, open, resize, save};
@@ -82,6 +80,9 @@ fn run(invocation: &Invocation) -> Result<(), Failure> {
         tile: invocation.count("tile").map_or(EnlargeOptions::default().tile, |n| n as usize),
     };
     let jobs = files::jobs(invocation)?;
+    if jobs.len() > 1 && invocation.path("compare").is_some() {
+        return Err(Failure::Usage(messages.one_picture("--compare")));
+    }
     let networks = wire::open_upscalers(invocation)?;
     catch_interrupts(messages)?;
     let watch = Watch::new(invocation.language, invocation.is("quiet"), None, false);
@@ -176,10 +177,4 @@ impl Session<'_> {
         let names: Vec<&str> = self.networks.iter().map(|n| n.name.as_str()).collect();
         contact_sheet(&[&plain, enlarged], &["bicubic", &names.join(" + ")], &options).map_err(|e| Failure::of(&e))
     }
-}
-
-/// Whether a file's ending is one of a picture that can be read.
-fn is_picture(path: &Path) -> bool {
-    let ending = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
-    ["png", "jpg", "jpeg", "webp", "bmp", "gif", "tif", "tiff"].contains(&ending.as_str())
 }

@@ -6,7 +6,7 @@
 mod band;
 mod chain;
 
-use danqing_imaging::{Picture, PixelFormat};
+use danqing_imaging::{DecodeLimits, Picture, PixelFormat};
 use danqing_models::upscalers::Upscaler;
 
 use crate::control::{Control, phase};
@@ -66,7 +66,7 @@ impl Default for EnlargeOptions {
 /// Enlarges a whole picture in memory; metadata is carried over.
 ///
 /// # Errors
-/// A result beyond what a picture can be, a network that fails or makes no numbers, or a control that stops.
+/// A result beyond the command's limits for pictures (it is held whole), a network that fails or makes no numbers, or a control that stops.
 pub fn enlarge(
     picture: &Picture,
     networks: &[&dyn Upscaler],
@@ -76,6 +76,7 @@ pub fn enlarge(
     let from = (picture.width(), picture.height());
     let native = networks.iter().map(|network| network.info().scale).product();
     let (width, height) = options.size.of(from, native);
+    DecodeLimits::default().check_size(width, height)?;
     let channels = picture.format().channels();
     let mut enlargement = Enlargement::new(networks, from, (width, height), channels, options.tile)?;
     phase(control, Phase::Enlarge, enlargement.tiles());
