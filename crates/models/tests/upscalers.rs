@@ -3,7 +3,7 @@
 use danqing_checkpoints::{GraphDef, Ncnn, Weights};
 use danqing_models::ModelError;
 use danqing_models::upscalers::{
-    Network, Shapes, UPSCALERS, Upscaler, open_graphdef, open_ncnn, open_upscaler, span, srvgg,
+    Network, Purpose, Shapes, UPSCALERS, Upscaler, open_graphdef, open_ncnn, open_upscaler, span, srvgg,
 };
 use danqing_nn::{LoadOptions, Loader};
 use danqing_tensor::{DType, Rng, Tensor};
@@ -20,7 +20,8 @@ fn assert_picture(name: &str, got: &Tensor, want: &[f32]) {
     assert_close(name, &got.to_vec(), want, (1e-4 * size, 0.0));
 }
 
-/// Every network of `reference/gen_upscalers.py` and tiny one of `reference/gen_upscalers_public.py`: name of the file, architecture, scale, channels.
+/// Every network of `reference/gen_upscalers.py` and `reference/gen_restorers.py` and tiny one of
+/// `reference/gen_upscalers_public.py`: name of the file, architecture, scale, channels.
 const TINY: &[(&str, &str, usize, usize)] = &[
     ("span_branches", "SPAN", 2, 3),
     ("span_plain", "SPAN", 4, 1),
@@ -35,7 +36,13 @@ const TINY: &[(&str, &str, usize, usize)] = &[
     ("imdn", "IMDN", 2, 3),
     ("espcn", "ESPCN", 3, 1),
     ("fsrcnn_x3", "FSRCNN", 3, 1),
+    ("nafnet", "NAFNet", 1, 3),
 ];
+
+/// Weights of a network of [`TINY`].
+fn tiny(name: &str) -> Weights {
+    Weights::open(fixture_path(format!("reference/upscalers/{name}.safetensors"))).unwrap().under("w.")
+}
 
 #[test]
 fn networks_equal_spandrels_and_their_own_code() {
@@ -165,6 +172,69 @@ fn a_recognised_file_with_missing_parts_is_refused() {
 }
 
 #[test]
+fn every_file_is_claimed_by_one_architecture() {
+    for &(name, architecture, ..) in TINY {
+        let shapes = Shapes::of(&tiny(name));
+        let claims: Vec<&str> = UPSCALERS.iter().filter(|a| (a.detect)(&shapes)).map(|a| a.name).collect();
+        assert_eq!(claims, [architecture], "{name}");
+    }
+}
+
+/// What a file may lack: what follows from shapes, or only training needs.
+fn may_lack(tensor: &str) -> bool {
+    const PARTS: [&str; 5] = ["relative_position_index", "attn_mask", "style_mlp", "toRGB", "noises"];
+    PARTS.iter().any(|part| tensor.contains(part)) || tensor == "pro"
+}
+
+#[test]
+fn networks_with_a_missing_part_are_refused() {
+    let options = LoadOptions { values: false, ..LoadOptions::inference(DType::F32) };
+    for &(name, ..) in TINY.iter().skip_while(|(name, ..)| *name != "nafnet") {
+        let weights = tiny(name);
+        let (mut told, mut all) = (0, 0);
+        for lost in weights.names().filter(|lost| !may_lack(lost)) {
+            let cut = weights.renamed(|name| (name != lost).then(|| name.to_owned())).unwrap();
+            // Where blocks are counted by a tensor, its siblings are left over instead.
+            let why =
+                open_upscaler(&cut, &options).err().unwrap_or_else(|| panic!("{name} without {lost}")).to_string();
+            told += usize::from(why.contains(lost));
+            all += 1;
+        }
+        println!("{name}: {told} of {all} missing tensors are named");
+        assert!(told * 4 >= all * 3, "{name}: {told} of {all} missing tensors are named");
+    }
+}
+
+#[test]
+fn files_tell_what_networks_are_for() {
+    for (name, purpose, multiple) in [
+        ("nafnet", Purpose::Restore, 4),
+    ] {
+        let upscaler = open(&tiny(name));
+        let info = upscaler.info();
+        assert_eq!((info.purpose, info.multiple, info.exact), (purpose, multiple, false), "{name}");
+        assert!(info.overlap >= 32 && info.overlap.is_multiple_of(multiple), "{name}: {info:?}");
+    }
+}
+
+/// Weights and activations in half precision give nearly the same picture.
+#[test]
+fn restorers_run_in_half_precision() {
+    for &(name, ..) in TINY.iter().skip_while(|(name, ..)| *name != "nafnet") {
+        let fixture = Fixture::open(&format!("reference/upscalers/{name}.safetensors"));
+        let upscaler = open_upscaler(&tiny(name), &LoadOptions::inference(DType::Bf16)).unwrap();
+        let x = Tensor::from_vec(fixture.f32("in"), &fixture.shape("in")).unwrap();
+        for x in [x.cast(DType::Bf16).unwrap(), x] {
+            let y = upscaler.forward(&x).unwrap_or_else(|e| panic!("{name}: {e}"));
+            assert_eq!(y.dtype(), x.dtype(), "{name}");
+            let closeness = Closeness::of(&y.to_vec(), &fixture.f32("out"), f32::MAX);
+            println!("{name} {:?}: {closeness}", x.dtype());
+            assert!(closeness.relative_l2 <= 0.02, "{name}: {closeness}");
+        }
+    }
+}
+
+#[test]
 fn pictures_of_other_shapes_are_refused() {
     let file = fixture_path("reference/upscalers/srvgg.safetensors");
     let upscaler = open(&Weights::open(file).unwrap().under("w."));
@@ -212,9 +282,6 @@ fn every_architecture_says_how_its_files_look() {
 /// Networks of ncnn (`reference/gen_upscalers_ncnn.py`): file, scale, context that it eats, multiple of sides.
 const NCNN: &[(&str, usize, usize, usize)] = &[
     ("realesrgan/realesr-general-x4v3", 4, 0, 1),
-    ("waifu2x/models-cunet/scale2.0x_model", 2, 18, 2),
-    ("waifu2x/models-cunet/noise1_scale2.0x_model", 2, 18, 2),
-    ("waifu2x/models-upconv_7_photo/noise1_scale2.0x_model", 2, 7, 1),
     ("realcugan/models-nose/up2x-no-denoise", 2, 18, 2),
     ("realcugan/models-se/up2x-conservative", 2, 18, 2),
 ];

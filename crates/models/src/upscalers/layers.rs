@@ -1,7 +1,7 @@
 //! Layers that several upscalers are made of.
 
 use danqing_nn::{Conv2d, Init, Linear, LoadError, Loader};
-use danqing_tensor::{Activation, Conv2dOptions, ConvFusion, Tensor, TensorError};
+use danqing_tensor::{Activation, Conv2dOptions, ConvFusion, Param, Tensor, TensorError};
 
 /// A convolution of an odd kernel that keeps the map's size.
 pub(crate) fn conv(at: &Loader, c_in: usize, c_out: usize, kernel: usize) -> Result<Conv2d, LoadError> {
@@ -32,6 +32,40 @@ pub(crate) fn depthwise(at: &Loader, channels: usize, kernel: usize) -> Result<C
 /// Options of a convolution of each channel by itself.
 pub(crate) fn each_channel(channels: usize, kernel: usize) -> Conv2dOptions {
     Conv2dOptions { groups: channels, ..Conv2dOptions::padded(kernel / 2) }
+}
+
+/// How many results a layer gives by its file's shape. Where the file has no such layer it is one, and loading ends with an
+/// error that names what is missing.
+pub(crate) fn width(at: &Loader) -> usize {
+    let shape = at.shape("weight").unwrap_or_default();
+    shape.first().copied().filter(|n| (1..=1 << 20).contains(n)).unwrap_or(1)
+}
+
+/// A transposed convolution.
+#[derive(Debug)]
+pub(crate) struct Transposed {
+    weight: Param,
+    bias: Option<Param>,
+    options: Conv2dOptions,
+}
+
+impl Transposed {
+    /// Loads `weight` `[c_in, c_out, kernel, kernel]` and, if asked for, `bias`.
+    pub fn load(
+        at: &Loader,
+        [c_in, c_out]: [usize; 2],
+        kernel: usize,
+        options: Conv2dOptions,
+        bias: bool,
+    ) -> Result<Self, LoadError> {
+        let weight = at.param("weight", &[c_in, c_out, kernel, kernel], Init::KaimingUniform)?;
+        let bias = bias.then(|| at.param("bias", &[c_out], Init::ZEROS)).transpose()?;
+        Ok(Self { weight, bias, options })
+    }
+
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor, TensorError> {
+        x.conv_transpose2d(&self.weight, self.bias.as_ref(), self.options)
+    }
 }
 
 /// Convolution and activation in one pass.

@@ -13,6 +13,7 @@ mod fsrcnn;
 mod graph;
 mod imdn;
 mod layers;
+mod nafnet;
 mod ncnn;
 mod rfdn;
 mod rlfn;
@@ -88,6 +89,11 @@ impl UpscalerInfo {
         Self { architecture, purpose, scale, channels, multiple: 1, least: 1, overlap, exact, parameters: 0 }
     }
 
+    /// Made for something else than its factor tells.
+    pub(crate) fn made_for(self, purpose: Purpose) -> Self {
+        Self { purpose, ..self }
+    }
+
     /// With tiles whose sides are multiples of `multiple`, at least `least` long; the overlap is rounded up to match.
     pub(crate) fn tiles(self, multiple: usize, least: usize) -> Self {
         Self { multiple, least: least.max(multiple), overlap: self.overlap.next_multiple_of(multiple), ..self }
@@ -136,6 +142,7 @@ pub const UPSCALERS: &[&UpscalerArchitecture] = &[
     &imdn::ARCHITECTURE,
     &espcn::ARCHITECTURE,
     &fsrcnn::ARCHITECTURE,
+    &nafnet::ARCHITECTURE,
 ];
 
 /// Loads a network of any architecture of [`UPSCALERS`]. Trainers' wrappers (`params_ema`, `state_dict`, `module.` …) are
@@ -215,7 +222,18 @@ fn check(info: &UpscalerInfo, x: &Tensor) -> Result<(), TensorError> {
 
 /// An architecture's network in all: refuses what is missing or left over in the file, and counts the weights.
 fn finished(loader: &Loader, network: impl Network + 'static, info: UpscalerInfo) -> Opened {
-    let parameters = loader.finish()?.numel();
+    finished_ignoring(loader, network, info, |_| false)
+}
+
+/// As [`finished`], not minding tensors for whose names `ignored` says yes: tables that follow from shapes, and what only
+/// training needs.
+fn finished_ignoring(
+    loader: &Loader,
+    network: impl Network + 'static,
+    info: UpscalerInfo,
+    ignored: impl Fn(&str) -> bool,
+) -> Opened {
+    let parameters = loader.finish_ignoring(ignored)?.numel();
     Ok(wrapped(network, UpscalerInfo { parameters, ..info }))
 }
 
