@@ -37,6 +37,8 @@ const TINY: &[(&str, &str, usize, usize)] = &[
     ("espcn", "ESPCN", 3, 1),
     ("fsrcnn_x3", "FSRCNN", 3, 1),
     ("nafnet", "NAFNet", 1, 3),
+    ("fbcnn_colour", "FBCNN", 1, 3),
+    ("fbcnn_grey", "FBCNN", 1, 1),
 ];
 
 /// Weights of a network of [`TINY`].
@@ -209,6 +211,7 @@ fn networks_with_a_missing_part_are_refused() {
 fn files_tell_what_networks_are_for() {
     for (name, purpose, multiple) in [
         ("nafnet", Purpose::Restore, 4),
+        ("fbcnn_grey", Purpose::Dejpeg, 8),
     ] {
         let upscaler = open(&tiny(name));
         let info = upscaler.info();

@@ -8,6 +8,7 @@ mod distilled;
 mod edsr;
 mod esa;
 mod espcn;
+mod fbcnn;
 mod fmen;
 mod fsrcnn;
 mod graph;
@@ -143,6 +144,7 @@ pub const UPSCALERS: &[&UpscalerArchitecture] = &[
     &espcn::ARCHITECTURE,
     &fsrcnn::ARCHITECTURE,
     &nafnet::ARCHITECTURE,
+    &fbcnn::ARCHITECTURE,
 ];
 
 /// Loads a network of any architecture of [`UPSCALERS`]. Trainers' wrappers (`params_ema`, `state_dict`, `module.` …) are
