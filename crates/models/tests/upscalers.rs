@@ -39,6 +39,8 @@ const TINY: &[(&str, &str, usize, usize)] = &[
     ("nafnet", "NAFNet", 1, 3),
     ("fbcnn_colour", "FBCNN", 1, 3),
     ("fbcnn_grey", "FBCNN", 1, 1),
+    ("scunet_colour", "SCUNet", 1, 3),
+    ("scunet_grey", "SCUNet", 1, 1),
 ];
 
 /// Weights of a network of [`TINY`].
@@ -212,6 +214,7 @@ fn files_tell_what_networks_are_for() {
     for (name, purpose, multiple) in [
         ("nafnet", Purpose::Restore, 4),
         ("fbcnn_grey", Purpose::Dejpeg, 8),
+        ("scunet_colour", Purpose::Denoise, 64),
     ] {
         let upscaler = open(&tiny(name));
         let info = upscaler.info();

@@ -20,11 +20,14 @@ mod rfdn;
 mod rlfn;
 mod rrdb;
 mod safmnpp;
+mod scunet;
 mod shapes;
 mod smfan;
 pub mod span;
 pub mod srvgg;
 mod tensorflow;
+mod transformer;
+mod windows;
 
 use danqing_checkpoints::Weights;
 use danqing_nn::{LoadOptions, Loader};
@@ -145,6 +148,7 @@ pub const UPSCALERS: &[&UpscalerArchitecture] = &[
     &fsrcnn::ARCHITECTURE,
     &nafnet::ARCHITECTURE,
     &fbcnn::ARCHITECTURE,
+    &scunet::ARCHITECTURE,
 ];
 
 /// Loads a network of any architecture of [`UPSCALERS`]. Trainers' wrappers (`params_ema`, `state_dict`, `module.` …) are

@@ -1,0 +1,161 @@
+//! What transformers that enlarge have in common beside their attention (SwinIR's frame, arXiv:2108.10257): colours around
+//! their mean, feed-forward parts, convolutions behind groups of blocks, and ways to the picture.
+
+use danqing_nn::{Conv2d, Linear, LoadError, Loader};
+use danqing_tensor::{Activation, LinearFusion, Tensor, TensorError};
+
+use super::Shapes;
+use super::layers::{activated, added, conv, width};
+use super::shapes::shuffle_factor;
+
+/// Added to variances by layer norms.
+pub(crate) const NORM: f32 = 1e-5;
+/// Mean colour of DIV2K.
+const MEAN: [f32; 3] = [0.4488, 0.4371, 0.4040];
+/// Slopes of the activations below zero: before the enlargement, and elsewhere.
+const BEFORE: Activation = Activation::LeakyRelu(0.01);
+const LEAKY: Activation = Activation::LeakyRelu(0.2);
+
+/// How a network sees colours: `(colour - mean) · range`. The mean is that of RGB pictures; grey ones are only scaled.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Colours {
+    pub channels: usize,
+    pub range: f32,
+}
+
+impl Colours {
+    fn mean(self, like: &Tensor) -> Result<Option<Tensor>, TensorError> {
+        let mean = (self.channels == MEAN.len()).then(|| Tensor::from_slice(&MEAN, &[MEAN.len()]));
+        mean.map(|mean| mean?.cast(like.dtype())).transpose()
+    }
+
+    pub fn seen(self, x: &Tensor) -> Result<Tensor, TensorError> {
+        let x = match self.mean(x)? {
+            Some(mean) => x.sub(&mean)?,
+            None => x.clone(),
+        };
+        if self.range == 1.0 { Ok(x) } else { x.mul_scalar(self.range) }
+    }
+
+    pub fn shown(self, x: &Tensor) -> Result<Tensor, TensorError> {
+        let x = if self.range == 1.0 { x.clone() } else { x.mul_scalar(1.0 / self.range)? };
+        match self.mean(&x)? {
+            Some(mean) => x.add(&mean),
+            None => Ok(x),
+        }
+    }
+}
+
+/// Two linear layers, a GELU between them.
+#[derive(Debug)]
+pub(crate) struct FeedForward(Linear, Linear);
+
+impl FeedForward {
+    /// Layers of these names; the file says how wide they are inside.
+    pub fn load(at: &Loader, [first, second]: [&str; 2], c: usize) -> Result<Self, LoadError> {
+        let inner = width(&at.at(first));
+        Ok(Self(Linear::load(&at.at(first), c, inner, true)?, Linear::load(&at.at(second), inner, c, true)?))
+    }
+
+    /// The result plus `residual`.
+    pub fn forward(&self, x: &Tensor, residual: &Tensor) -> Result<Tensor, TensorError> {
+        let inner = self.0.forward_with(x, LinearFusion { activation: Activation::Gelu, residual: None })?;
+        self.1.forward_with(&inner, LinearFusion { activation: Activation::None, residual: Some(residual) })
+    }
+}
+
+/// The convolution behind a group of blocks: one, or three with fewer channels between them.
+#[derive(Debug)]
+pub(crate) enum Behind {
+    One(Conv2d),
+    Three(Box<[Conv2d; 3]>),
+}
+
+impl Behind {
+    /// Whichever the file has.
+    pub fn load(at: &Loader, c: usize) -> Result<Self, LoadError> {
+        if at.contains("0.weight") == Some(true) {
+            let inner = width(&at.at(0));
+            let last = conv(&at.at(4), inner, c, 3)?;
+            return Ok(Self::Three(Box::new([conv(&at.at(0), c, inner, 3)?, conv(&at.at(2), inner, inner, 1)?, last])));
+        }
+        Ok(Self::One(conv(at, c, c, 3)?))
+    }
+
+    /// The result plus `residual`.
+    pub fn forward(&self, x: &Tensor, residual: &Tensor) -> Result<Tensor, TensorError> {
+        match self {
+            Self::One(one) => added(one, x, residual),
+            Self::Three(three) => {
+                let [first, second, last] = three.as_ref();
+                added(last, &activated(second, &activated(first, x, LEAKY)?, LEAKY)?, residual)
+            }
+        }
+    }
+}
+
+/// The way from features to a picture.
+#[derive(Debug)]
+pub(crate) enum Reconstruction {
+    /// Pixel shuffles of features between two convolutions.
+    Shuffles { before: Conv2d, shuffles: Vec<(Conv2d, usize)>, last: Conv2d },
+    /// One pixel shuffle that gives the picture.
+    Direct { shuffled: Conv2d, factor: usize },
+    /// Doublings by the nearest neighbour, each with a convolution.
+    Nearest { before: Conv2d, doublings: Vec<Conv2d>, fine: Conv2d, last: Conv2d },
+    /// What is to be added to the picture.
+    Residual(Conv2d),
+}
+
+impl Reconstruction {
+    /// Whichever the file has, for features of `c` channels; and its factor.
+    pub fn load(loader: &Loader, shapes: &Shapes, c: usize, colours: usize) -> Result<(Self, usize), LoadError> {
+        let doublings = shapes.count("conv_up", ".weight", 1);
+        let before = loader.at("conv_before_upsample").at(0);
+        let last = loader.at("conv_last");
+        if !shapes.has(&["conv_before_upsample.0.weight"]) {
+            if !shapes.has(&["upsample.0.weight"]) {
+                return Ok((Self::Residual(conv(&last, c, colours, 3)?), 1));
+            }
+            let at = loader.at("upsample").at(0);
+            let factor = shuffle_factor(width(&at), colours).unwrap_or(1);
+            return Ok((Self::Direct { shuffled: conv(&at, c, colours * factor * factor, 3)?, factor }, factor));
+        }
+        let f = width(&before);
+        let before = conv(&before, c, f, 3)?;
+        if doublings > 0 {
+            let up = |i: usize| conv(&loader.at(format!("conv_up{i}")), f, f, 3);
+            let fine = conv(&loader.at("conv_hr"), f, f, 3)?;
+            let doublings = (1..=doublings.min(4)).map(up).collect::<Result<Vec<_>, _>>()?;
+            let factor = 1 << doublings.len();
+            return Ok((Self::Nearest { before, doublings, fine, last: conv(&last, f, colours, 3)? }, factor));
+        }
+        let mut shuffles = Vec::new();
+        while shuffles.len() < 4 && shapes.has(&[&format!("upsample.{}.weight", 2 * shuffles.len())]) {
+            let at = loader.at("upsample").at(2 * shuffles.len());
+            let factor = shuffle_factor(width(&at), f).unwrap_or(1);
+            shuffles.push((conv(&at, f, f * factor * factor, 3)?, factor));
+        }
+        let factor = shuffles.iter().map(|(_, factor)| factor).product();
+        Ok((Self::Shuffles { before, shuffles, last: conv(&last, f, colours, 3)? }, factor))
+    }
+
+    /// The picture made of `features`, `x` being the one that came in.
+    pub fn forward(&self, features: &Tensor, x: &Tensor) -> Result<Tensor, TensorError> {
+        match self {
+            Self::Shuffles { before, shuffles, last } => {
+                let start = activated(before, features, BEFORE)?;
+                let large = shuffles.iter().try_fold(start, |x, (conv, f)| conv.forward(&x)?.pixel_shuffle(*f))?;
+                last.forward(&large)
+            }
+            Self::Direct { shuffled, factor } => shuffled.forward(features)?.pixel_shuffle(*factor),
+            Self::Nearest { before, doublings, fine, last } => {
+                let start = activated(before, features, BEFORE)?;
+                let large =
+                    doublings.iter().try_fold(start, |x, conv| activated(conv, &x.upsample_nearest(2)?, LEAKY))?;
+                last.forward(&activated(fine, &large, LEAKY)?)
+            }
+            Self::Residual(last) => added(last, features, x),
+        }
+    }
+}
