@@ -41,6 +41,11 @@ const TINY: &[(&str, &str, usize, usize)] = &[
     ("fbcnn_grey", "FBCNN", 1, 1),
     ("scunet_colour", "SCUNet", 1, 3),
     ("scunet_grey", "SCUNet", 1, 1),
+    ("swinir_classic", "SwinIR", 3, 3),
+    ("swinir_light", "SwinIR", 2, 3),
+    ("swinir_real", "SwinIR", 4, 3),
+    ("swinir_noise", "SwinIR", 1, 3),
+    ("swinir_jpeg", "SwinIR", 1, 1),
 ];
 
 /// Weights of a network of [`TINY`].
@@ -215,6 +220,9 @@ fn files_tell_what_networks_are_for() {
         ("nafnet", Purpose::Restore, 4),
         ("fbcnn_grey", Purpose::Dejpeg, 8),
         ("scunet_colour", Purpose::Denoise, 64),
+        ("swinir_classic", Purpose::Enlarge, 4),
+        ("swinir_noise", Purpose::Denoise, 4),
+        ("swinir_jpeg", Purpose::Dejpeg, 7),
     ] {
         let upscaler = open(&tiny(name));
         let info = upscaler.info();

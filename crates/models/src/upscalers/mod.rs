@@ -25,6 +25,7 @@ mod shapes;
 mod smfan;
 pub mod span;
 pub mod srvgg;
+mod swinir;
 mod tensorflow;
 mod transformer;
 mod windows;
@@ -149,6 +150,7 @@ pub const UPSCALERS: &[&UpscalerArchitecture] = &[
     &nafnet::ARCHITECTURE,
     &fbcnn::ARCHITECTURE,
     &scunet::ARCHITECTURE,
+    &swinir::ARCHITECTURE,
 ];
 
 /// Loads a network of any architecture of [`UPSCALERS`]. Trainers' wrappers (`params_ema`, `state_dict`, `module.` …) are

@@ -1,0 +1,227 @@
+//! SwinIR, attention in shifted windows (Liang et al., arXiv:2108.10257; JingyunLiang/SwinIR): enlargement of clean and of real
+//! pictures, noise, traces of JPEG.
+
+use std::sync::Arc;
+
+use danqing_checkpoints::Weights;
+use danqing_nn::{Conv2d, LayerNorm, Linear, LoadError, LoadOptions, Loader};
+use danqing_tensor::{Tensor, TensorError};
+
+use super::layers::conv;
+use super::transformer::{Behind, Colours, FeedForward, NORM, Reconstruction};
+use super::windows::{PositionBias, WindowAttention, relative_positions};
+use super::{Network, Opened, Purpose, Shapes, UpscalerArchitecture, UpscalerInfo, finished_ignoring, misshapen};
+
+/// SwinIR.
+pub static ARCHITECTURE: UpscalerArchitecture = UpscalerArchitecture {
+    name: NAME,
+    names: &[
+        "conv_first.weight",
+        "conv_first.bias",
+        "patch_embed.norm.weight",
+        "patch_embed.norm.bias",
+        "layers.*.residual_group.blocks.*.norm*.weight",
+        "layers.*.residual_group.blocks.*.norm*.bias",
+        "layers.*.residual_group.blocks.*.attn.relative_position_bias_table",
+        "layers.*.residual_group.blocks.*.attn.relative_position_index",
+        "layers.*.residual_group.blocks.*.attn.qkv.weight",
+        "layers.*.residual_group.blocks.*.attn.qkv.bias",
+        "layers.*.residual_group.blocks.*.attn.proj.weight",
+        "layers.*.residual_group.blocks.*.attn.proj.bias",
+        "layers.*.residual_group.blocks.*.attn_mask",
+        "layers.*.residual_group.blocks.*.mlp.fc*.weight",
+        "layers.*.residual_group.blocks.*.mlp.fc*.bias",
+        "layers.*.conv.weight",
+        "layers.*.conv.bias",
+        "layers.*.conv.*.weight",
+        "layers.*.conv.*.bias",
+        "norm.weight",
+        "norm.bias",
+        "conv_after_body.weight",
+        "conv_after_body.bias",
+        "conv_after_body.*.weight",
+        "conv_after_body.*.bias",
+        "conv_before_upsample.*.weight",
+        "conv_before_upsample.*.bias",
+        "upsample.*.weight",
+        "upsample.*.bias",
+        "conv_up*.weight",
+        "conv_up*.bias",
+        "conv_hr.weight",
+        "conv_hr.bias",
+        "conv_last.weight",
+        "conv_last.bias",
+    ],
+    detect: |shapes| {
+        // HAT has the same blocks among others.
+        shapes.has(&["conv_first.weight", "layers.0.residual_group.blocks.0.mlp.fc1.weight", TABLE])
+            && !shapes.has(&["layers.0.residual_group.overlap_attn.qkv.weight"])
+    },
+    load,
+};
+
+const NAME: &str = "SwinIR";
+const TABLE: &str = "layers.0.residual_group.blocks.0.attn.relative_position_bias_table";
+/// Added to the scores of pixels that do not see each other.
+const HIDDEN: f32 = -100.0;
+/// The networks against traces of JPEG, which comes in squares of eight, have windows of seven, and colours of this range.
+const WINDOW_OF_JPEG: usize = 7;
+const RANGE_OF_JPEG: f32 = 255.0;
+
+struct Config {
+    colours: Colours,
+    channels: usize,
+    window: usize,
+    /// Blocks and heads of each group.
+    groups: Vec<[usize; 2]>,
+    /// Whether there is a norm before the groups.
+    normed: bool,
+    /// Whether queries, keys and values have a bias.
+    biased: bool,
+}
+
+impl Config {
+    fn of(shapes: &Shapes) -> Option<Self> {
+        let [channels, colours, ..] = shapes.get::<4>("conv_first.weight")?;
+        let [positions, _] = shapes.get::<2>(TABLE)?;
+        let window = positions.isqrt().div_ceil(2);
+        let mut groups = Vec::new();
+        while let Some([_, heads]) = shapes.get::<2>(&table(groups.len())) {
+            let at = format!("layers.{}.residual_group.blocks.", groups.len());
+            groups.push([shapes.count(&at, ".norm1.weight", 0), heads]);
+        }
+        let fits = window > 1
+            && (2 * window - 1).pow(2) == positions
+            && matches!(colours, 1 | 3)
+            && groups.iter().all(|[_, heads]| channels.is_multiple_of(*heads));
+        let range = if window == WINDOW_OF_JPEG { RANGE_OF_JPEG } else { 1.0 };
+        let colours = Colours { channels: colours, range };
+        let normed = shapes.has(&["patch_embed.norm.weight"]);
+        let biased = shapes.names().any(|name| name.ends_with(".attn.qkv.bias"));
+        fits.then_some(Self { colours, channels, window, groups, normed, biased })
+    }
+
+    fn info(&self, factor: usize) -> UpscalerInfo {
+        let info = UpscalerInfo::new(NAME, factor, self.colours.channels, None).tiles(self.window, self.window);
+        match (factor, self.window) {
+            (1, WINDOW_OF_JPEG) => info.made_for(Purpose::Dejpeg),
+            (1, _) => info.made_for(Purpose::Denoise),
+            _ => info,
+        }
+    }
+}
+
+/// Name of the table of biases of a group's first block.
+fn table(group: usize) -> String {
+    format!("layers.{group}.residual_group.blocks.0.attn.relative_position_bias_table")
+}
+
+fn load(weights: &Weights, shapes: &Shapes, options: LoadOptions) -> Opened {
+    let config = Config::of(shapes).ok_or_else(|| misshapen(weights, NAME))?;
+    let loader = Loader::new(weights.clone(), options);
+    let (network, factor) = SwinIr::load(&loader, shapes, &config)?;
+    // Tables that follow from the sizes of windows and pictures.
+    let derived = |name: &str| name.ends_with(".relative_position_index") || name.ends_with(".attn_mask");
+    finished_ignoring(&loader, network, config.info(factor), derived)
+}
+
+/// Attention of `heads` heads in the windows of a map of `c` channels, shifted by half a window or not.
+pub(super) fn window_attention(
+    at: &Loader,
+    [c, heads, window]: [usize; 3],
+    biased: bool,
+    positions: &Arc<[u32]>,
+    shifted: bool,
+) -> Result<WindowAttention, LoadError> {
+    let sizes = [(2 * window - 1).pow(2), heads];
+    Ok(WindowAttention {
+        all: Linear::load(&at.at("qkv"), c, 3 * c, biased)?,
+        joined: Linear::load(&at.at("proj"), c, c, true)?,
+        bias: PositionBias::load(at, "relative_position_bias_table", sizes, positions, [window * window; 2])?,
+        window: [window; 2],
+        shift: if shifted { [window / 2; 2] } else { [0; 2] },
+        hidden: HIDDEN,
+    })
+}
+
+/// Attention and a feed-forward part.
+#[derive(Debug)]
+struct Block {
+    norms: [LayerNorm; 2],
+    attention: WindowAttention,
+    feed: FeedForward,
+}
+
+impl Block {
+    fn load(
+        at: &Loader,
+        config: &Config,
+        heads: usize,
+        positions: &Arc<[u32]>,
+        shifted: bool,
+    ) -> Result<Self, LoadError> {
+        let Config { channels: c, window, biased, .. } = *config;
+        Ok(Self {
+            norms: [LayerNorm::load(&at.at("norm1"), c, NORM)?, LayerNorm::load(&at.at("norm2"), c, NORM)?],
+            attention: window_attention(&at.at("attn"), [c, heads, window], biased, positions, shifted)?,
+            feed: FeedForward::load(&at.at("mlp"), ["fc1", "fc2"], c)?,
+        })
+    }
+
+    fn forward(&self, x: &Tensor) -> Result<Tensor, TensorError> {
+        let x = self.attention.forward(&self.norms[0].forward(x)?)?.add(x)?;
+        self.feed.forward(&self.norms[1].forward(&x)?, &x)
+    }
+}
+
+#[derive(Debug)]
+struct SwinIr {
+    colours: Colours,
+    first: Conv2d,
+    /// Before the groups and behind them.
+    norms: (Option<LayerNorm>, LayerNorm),
+    groups: Vec<(Vec<Block>, Behind)>,
+    behind: Behind,
+    reconstruction: Reconstruction,
+}
+
+impl SwinIr {
+    fn load(loader: &Loader, shapes: &Shapes, config: &Config) -> Result<(Self, usize), LoadError> {
+        let Config { colours, channels: c, window, normed, .. } = *config;
+        let positions = relative_positions([window; 2]);
+        let group = |(i, [count, heads]): (usize, &[usize; 2])| {
+            let at = loader.at("layers").at(i);
+            let blocks = at.at("residual_group").at("blocks");
+            let block = |j: usize| Block::load(&blocks.at(j), config, *heads, &positions, j % 2 == 1);
+            Ok(((0..*count).map(block).collect::<Result<_, LoadError>>()?, Behind::load(&at.at("conv"), c)?))
+        };
+        let norm = |at: Loader| LayerNorm::load(&at, c, NORM);
+        let (reconstruction, factor) = Reconstruction::load(loader, shapes, c, colours.channels)?;
+        let network = Self {
+            colours,
+            first: conv(&loader.at("conv_first"), colours.channels, c, 3)?,
+            norms: (normed.then(|| norm(loader.at("patch_embed").at("norm"))).transpose()?, norm(loader.at("norm"))?),
+            groups: config.groups.iter().enumerate().map(group).collect::<Result<_, LoadError>>()?,
+            behind: Behind::load(&loader.at("conv_after_body"), c)?,
+            reconstruction,
+        };
+        Ok((network, factor))
+    }
+}
+
+impl Network for SwinIr {
+    fn forward(&self, x: &Tensor) -> Result<Tensor, TensorError> {
+        let x = self.colours.seen(x)?;
+        let first = self.first.forward(&x)?;
+        let start = match &self.norms.0 {
+            Some(norm) => norm.forward(&first)?,
+            None => first.clone(),
+        };
+        let body = self.groups.iter().try_fold(start, |x, (blocks, behind)| {
+            let inner = blocks.iter().try_fold(x.clone(), |x, block| block.forward(&x))?;
+            behind.forward(&inner, &x)
+        })?;
+        let features = self.behind.forward(&self.norms.1.forward(&body)?, &first)?;
+        self.colours.shown(&self.reconstruction.forward(&features, &x)?)
+    }
+}
