@@ -46,6 +46,14 @@ const TINY: &[(&str, &str, usize, usize)] = &[
     ("swinir_real", "SwinIR", 4, 3),
     ("swinir_noise", "SwinIR", 1, 3),
     ("swinir_jpeg", "SwinIR", 1, 1),
+    ("cugan_x2", "CUNet", 2, 3),
+    ("cugan_x2_pro", "CUNet", 2, 3),
+    ("cugan_x3", "CUNet", 3, 3),
+    ("cugan_x4", "CUNet", 4, 3),
+    ("waifu2x_cunet_x1", "CUNet", 1, 3),
+    ("waifu2x_cunet_x2", "CUNet", 2, 3),
+    ("waifu2x_upconv", "waifu2x", 2, 3),
+    ("waifu2x_vgg", "waifu2x", 1, 3),
 ];
 
 /// Weights of a network of [`TINY`].
@@ -223,6 +231,8 @@ fn files_tell_what_networks_are_for() {
         ("swinir_classic", Purpose::Enlarge, 4),
         ("swinir_noise", Purpose::Denoise, 4),
         ("swinir_jpeg", Purpose::Dejpeg, 7),
+        ("cugan_x3", Purpose::Enlarge, 4),
+        ("waifu2x_cunet_x1", Purpose::Denoise, 4),
     ] {
         let upscaler = open(&tiny(name));
         let info = upscaler.info();
@@ -296,6 +306,9 @@ fn every_architecture_says_how_its_files_look() {
 /// Networks of ncnn (`reference/gen_upscalers_ncnn.py`): file, scale, context that it eats, multiple of sides.
 const NCNN: &[(&str, usize, usize, usize)] = &[
     ("realesrgan/realesr-general-x4v3", 4, 0, 1),
+    ("waifu2x/models-cunet/scale2.0x_model", 2, 18, 2),
+    ("waifu2x/models-cunet/noise1_scale2.0x_model", 2, 18, 2),
+    ("waifu2x/models-upconv_7_photo/noise1_scale2.0x_model", 2, 7, 1),
     ("realcugan/models-nose/up2x-no-denoise", 2, 18, 2),
     ("realcugan/models-se/up2x-conservative", 2, 18, 2),
 ];

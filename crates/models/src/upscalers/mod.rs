@@ -4,6 +4,7 @@
 //! 0..1. A new architecture is one file here and one line in [`UPSCALERS`].
 
 mod bsrn;
+mod cunet;
 mod distilled;
 mod edsr;
 mod esa;
@@ -28,6 +29,7 @@ pub mod srvgg;
 mod swinir;
 mod tensorflow;
 mod transformer;
+mod waifu2x;
 mod windows;
 
 use danqing_checkpoints::Weights;
@@ -151,6 +153,8 @@ pub const UPSCALERS: &[&UpscalerArchitecture] = &[
     &fbcnn::ARCHITECTURE,
     &scunet::ARCHITECTURE,
     &swinir::ARCHITECTURE,
+    &cunet::ARCHITECTURE,
+    &waifu2x::ARCHITECTURE,
 ];
 
 /// Loads a network of any architecture of [`UPSCALERS`]. Trainers' wrappers (`params_ema`, `state_dict`, `module.` …) are
