@@ -54,6 +54,8 @@ const TINY: &[(&str, &str, usize, usize)] = &[
     ("waifu2x_cunet_x2", "CUNet", 2, 3),
     ("waifu2x_upconv", "waifu2x", 2, 3),
     ("waifu2x_vgg", "waifu2x", 1, 3),
+    ("hat_x2", "HAT", 2, 3),
+    ("hat_x4", "HAT", 4, 3),
 ];
 
 /// Weights of a network of [`TINY`].

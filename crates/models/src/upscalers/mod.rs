@@ -13,6 +13,7 @@ mod fbcnn;
 mod fmen;
 mod fsrcnn;
 mod graph;
+mod hat;
 mod imdn;
 mod layers;
 mod nafnet;
@@ -155,6 +156,7 @@ pub const UPSCALERS: &[&UpscalerArchitecture] = &[
     &swinir::ARCHITECTURE,
     &cunet::ARCHITECTURE,
     &waifu2x::ARCHITECTURE,
+    &hat::ARCHITECTURE,
 ];
 
 /// Loads a network of any architecture of [`UPSCALERS`]. Trainers' wrappers (`params_ema`, `state_dict`, `module.` …) are
