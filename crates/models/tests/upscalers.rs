@@ -56,6 +56,7 @@ const TINY: &[(&str, &str, usize, usize)] = &[
     ("waifu2x_vgg", "waifu2x", 1, 3),
     ("hat_x2", "HAT", 2, 3),
     ("hat_x4", "HAT", 4, 3),
+    ("gfpgan", "GFPGAN", 1, 3),
 ];
 
 /// Weights of a network of [`TINY`].
@@ -258,6 +259,15 @@ fn restorers_run_in_half_precision() {
             assert!(closeness.relative_l2 <= 0.02, "{name}: {closeness}");
         }
     }
+}
+
+#[test]
+fn faces_are_drawn_as_a_whole() {
+    let upscaler = open(&tiny("gfpgan"));
+    let info = upscaler.info();
+    assert_eq!((info.purpose, info.multiple, info.least, info.overlap), (Purpose::Face, 32, 32, 0));
+    let why = upscaler.forward(&Tensor::zeros(&[1, 64, 32, 3], DType::F32).unwrap()).unwrap_err().to_string();
+    assert!(why.contains("draws faces of 32x32"), "{why}");
 }
 
 #[test]

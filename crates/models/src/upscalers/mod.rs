@@ -12,6 +12,7 @@ mod espcn;
 mod fbcnn;
 mod fmen;
 mod fsrcnn;
+mod gfpgan;
 mod graph;
 mod hat;
 mod imdn;
@@ -157,6 +158,7 @@ pub const UPSCALERS: &[&UpscalerArchitecture] = &[
     &cunet::ARCHITECTURE,
     &waifu2x::ARCHITECTURE,
     &hat::ARCHITECTURE,
+    &gfpgan::ARCHITECTURE,
 ];
 
 /// Loads a network of any architecture of [`UPSCALERS`]. Trainers' wrappers (`params_ema`, `state_dict`, `module.` …) are
