@@ -57,6 +57,8 @@ const TINY: &[(&str, &str, usize, usize)] = &[
     ("hat_x2", "HAT", 2, 3),
     ("hat_x4", "HAT", 4, 3),
     ("gfpgan", "GFPGAN", 1, 3),
+    ("dat_x2", "DAT", 2, 3),
+    ("dat_light", "DAT", 3, 3),
 ];
 
 /// Weights of a network of [`TINY`].
@@ -202,7 +204,8 @@ fn every_file_is_claimed_by_one_architecture() {
 
 /// What a file may lack: what follows from shapes, or only training needs.
 fn may_lack(tensor: &str) -> bool {
-    const PARTS: [&str; 5] = ["relative_position_index", "attn_mask", "style_mlp", "toRGB", "noises"];
+    const PARTS: [&str; 7] =
+        ["relative_position_index", "attn_mask", "rpe_biases", "num_batches_tracked", "style_mlp", "toRGB", "noises"];
     PARTS.iter().any(|part| tensor.contains(part)) || tensor == "pro"
 }
 

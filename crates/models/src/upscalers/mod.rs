@@ -5,6 +5,7 @@
 
 mod bsrn;
 mod cunet;
+mod dat;
 mod distilled;
 mod edsr;
 mod esa;
@@ -158,6 +159,7 @@ pub const UPSCALERS: &[&UpscalerArchitecture] = &[
     &cunet::ARCHITECTURE,
     &waifu2x::ARCHITECTURE,
     &hat::ARCHITECTURE,
+    &dat::ARCHITECTURE,
     &gfpgan::ARCHITECTURE,
 ];
 

@@ -51,6 +51,11 @@ pub(crate) fn relative_positions([p, q]: Sides) -> Arc<[u32]> {
     pixels().flat_map(|i| pixels().map(move |j| number(i, j) as u32)).collect()
 }
 
+/// `[heads, queries, keys]` of a table `[heads, positions]` and the number of each pair's position.
+pub(crate) fn by_position(table: &Tensor, positions: &[u32], pairs: [usize; 2]) -> Result<Tensor, TensorError> {
+    table.index_select(1, positions)?.reshape(&[table.dim(0), pairs[0], pairs[1]])
+}
+
 /// A learned bias of scores by relative position.
 #[derive(Debug)]
 pub(crate) struct PositionBias {
@@ -94,7 +99,7 @@ impl PositionBias {
             true => table.reshape(&[self.heads, self.table.numel() / self.heads])?,
             false => table.transpose(0, 1)?,
         };
-        table.index_select(1, &self.positions)?.reshape(&[self.heads, self.pairs[0], self.pairs[1]])
+        by_position(&table, &self.positions, self.pairs)
     }
 }
 
