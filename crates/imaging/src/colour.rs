@@ -3,10 +3,13 @@
 //! A profile goes with its pixels: pixels that are no longer what it describes lose it (ICC.1:2022).
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
-use moxcms::{ColorProfile, DataColorSpace, Layout, TransformOptions};
+use moxcms::{
+    CmsError, ColorProfile, DataColorSpace, Layout, Transform8BitExecutor, Transform16BitExecutor, TransformOptions,
+};
 
-use crate::{Channels, DeepPicture, ImagingError, Picture, Samples, SamplesRef, Warning};
+use crate::{Channels, DeepPicture, Depth, ImagingError, Metadata, Picture, Samples, SamplesRef, Warning};
 
 /// Pixels that are converted at a time.
 const BLOCK: usize = 1 << 16;
@@ -38,20 +41,20 @@ pub fn space_of(profile: &[u8]) -> Option<ProfileSpace> {
 }
 
 /// Takes a profile away that cannot be about these pixels, and says so.
-pub(crate) fn check_profile(picture: &mut DeepPicture) {
-    let Some(profile) = &picture.metadata.icc else { return };
-    let reason = match (space_of(profile), picture.channels().colours()) {
+pub(crate) fn check_profile(metadata: &mut Metadata, channels: Channels, warnings: &mut Vec<Warning>) {
+    let Some(profile) = &metadata.icc else { return };
+    let reason = match (space_of(profile), channels.colours()) {
         (Some(ProfileSpace::Rgb), _) | (Some(ProfileSpace::Grey), 1) => return,
         // The inks it was about were turned into colours by the reader, who has said so where that was rough.
         (Some(ProfileSpace::Cmyk), 3) => {
-            picture.metadata.icc = None;
+            metadata.icc = None;
             return;
         }
         (None, _) => "it is damaged",
         _ => "it is about other values than this picture's",
     };
-    picture.metadata.icc = None;
-    picture.warnings.push(Warning::left_out("ICC profile", reason));
+    metadata.icc = None;
+    warnings.push(Warning::left_out("ICC profile", reason));
 }
 
 /// The same colours as sRGB values, without a profile. A picture that has none is sRGB already; one whose profile cannot
@@ -61,16 +64,12 @@ pub(crate) fn check_profile(picture: &mut DeepPicture) {
 /// None in practice: the converted values have the size of the old ones.
 pub fn to_srgb(mut picture: DeepPicture) -> Result<DeepPicture, ImagingError> {
     let Some(profile) = picture.metadata.icc.take() else { return Ok(picture) };
-    let (channels, samples) = (picture.channels(), picture.samples());
-    // The library promises not to panic; should a hostile profile make it, it is only a profile that cannot be used.
-    let converted = catch_unwind(AssertUnwindSafe(|| match samples {
-        SamplesRef::U8(values) => convert_eight(&profile, values, channels).map(Samples::U8),
-        SamplesRef::U16(values) => convert_sixteen(&profile, values, channels).map(Samples::U16),
-    }));
-    match converted.ok().flatten() {
+    let channels = picture.channels();
+    let converter = ToSrgb::new(&profile, channels, picture.depth());
+    match converter.and_then(|converter| converter.apply(picture.samples())) {
         Some(samples) => picture.with_samples(channels, samples),
         None => {
-            picture.warnings.push(Warning::left_out("ICC profile", "it cannot be used; the values are taken for sRGB"));
+            picture.warnings.push(ToSrgb::unusable());
             Ok(picture)
         }
     }
@@ -108,55 +107,98 @@ pub(crate) fn inks_to_srgb(profile: &[u8], inks: &[u8]) -> Option<Vec<u8>> {
     .flatten()
 }
 
-macro_rules! converter {
-    ($name:ident, $value:ty, $create:ident) => {
-        fn $name(profile: &[u8], values: &[$value], channels: Channels) -> Option<Vec<$value>> {
+/// A profile on its way to sRGB, for values of one kind. It may be given any number of whole pixels at a time.
+pub(crate) struct ToSrgb {
+    transform: Transform,
+    channels: Channels,
+    /// The profile is about grey.
+    grey: bool,
+}
+
+enum Transform {
+    Eight(Arc<Transform8BitExecutor>),
+    Sixteen(Arc<Transform16BitExecutor>),
+}
+
+impl ToSrgb {
+    /// `None` when the profile cannot be used for such values.
+    pub(crate) fn new(profile: &[u8], channels: Channels, depth: Depth) -> Option<Self> {
+        // The library promises not to panic; should a hostile profile make it, it is only a profile that cannot be used.
+        let make = AssertUnwindSafe(|| {
             let source = ColorProfile::new_from_slice(profile).ok()?;
-            let grey_profile = source.color_space == DataColorSpace::Gray;
-            let grey = channels.colours() == 1;
-            if !(grey_profile && grey || source.color_space == DataColorSpace::Rgb) {
+            let grey = source.color_space == DataColorSpace::Gray;
+            if !(grey && channels.colours() == 1 || source.color_space == DataColorSpace::Rgb) {
                 return None;
             }
-            let (from, to) = match (grey_profile, channels.has_alpha()) {
+            let (from, to) = match (grey, channels.has_alpha()) {
                 (true, false) => (Layout::Gray, Layout::Rgb),
                 (true, true) => (Layout::GrayAlpha, Layout::Rgba),
                 (false, false) => (Layout::Rgb, Layout::Rgb),
                 (false, true) => (Layout::Rgba, Layout::Rgba),
             };
-            let transform = source.$create(from, &ColorProfile::new_srgb(), to, TransformOptions::default()).ok()?;
-            let alpha = usize::from(channels.has_alpha());
-            let mut out = Vec::with_capacity(values.len());
-            let mut wide = Vec::new();
-            for block in values.chunks(BLOCK * channels.count()) {
-                // Grey under a profile for colours is the colour with three equal values.
-                wide.clear();
-                if grey && !grey_profile {
-                    for pixel in block.chunks_exact(1 + alpha) {
-                        wide.extend([pixel[0]; 3]);
-                        wide.extend(&pixel[1..]);
-                    }
-                } else {
-                    wide.extend_from_slice(block);
-                }
-                let mut converted = vec![0; block.len() / channels.count() * (3 + alpha)];
-                transform.transform(&wide, &mut converted).ok()?;
-                if grey {
-                    // Grey stays grey: red, green and blue are equal on the grey axis, green is the nearest to it.
-                    for pixel in converted.chunks_exact(3 + alpha) {
-                        out.push(pixel[1]);
-                        out.extend(&pixel[3..]);
-                    }
-                } else {
-                    out.append(&mut converted);
-                }
-            }
-            Some(out)
-        }
-    };
-}
+            let (srgb, options) = (ColorProfile::new_srgb(), TransformOptions::default());
+            let transform = match depth {
+                Depth::Eight => Transform::Eight(source.create_transform_8bit(from, &srgb, to, options).ok()?),
+                Depth::Sixteen => Transform::Sixteen(source.create_transform_16bit(from, &srgb, to, options).ok()?),
+            };
+            Some(Self { transform, channels, grey })
+        });
+        catch_unwind(make).ok().flatten()
+    }
 
-converter!(convert_eight, u8, create_transform_8bit);
-converter!(convert_sixteen, u16, create_transform_16bit);
+    pub(crate) fn unusable() -> Warning {
+        Warning::left_out("ICC profile", "it cannot be used; the values are taken for sRGB")
+    }
+
+    /// `None` when the values have another depth, or the profile makes the library give up.
+    pub(crate) fn apply(&self, samples: SamplesRef<'_>) -> Option<Samples> {
+        let apply = AssertUnwindSafe(|| match (samples, &self.transform) {
+            (SamplesRef::U8(values), Transform::Eight(transform)) => {
+                self.convert(values, |from, to| transform.transform(from, to)).map(Samples::U8)
+            }
+            (SamplesRef::U16(values), Transform::Sixteen(transform)) => {
+                self.convert(values, |from, to| transform.transform(from, to)).map(Samples::U16)
+            }
+            _ => None,
+        });
+        catch_unwind(apply).ok().flatten()
+    }
+
+    fn convert<T: Copy + Default>(
+        &self,
+        values: &[T],
+        transform: impl Fn(&[T], &mut [T]) -> Result<(), CmsError>,
+    ) -> Option<Vec<T>> {
+        let (channels, grey) = (self.channels, self.channels.colours() == 1);
+        let alpha = usize::from(channels.has_alpha());
+        let mut out = Vec::with_capacity(values.len());
+        let mut wide = Vec::new();
+        for block in values.chunks(BLOCK * channels.count()) {
+            // Grey under a profile for colours is the colour with three equal values.
+            wide.clear();
+            if grey && !self.grey {
+                for pixel in block.chunks_exact(1 + alpha) {
+                    wide.extend([pixel[0]; 3]);
+                    wide.extend(&pixel[1..]);
+                }
+            } else {
+                wide.extend_from_slice(block);
+            }
+            let mut converted = vec![T::default(); block.len() / channels.count() * (3 + alpha)];
+            transform(&wide, &mut converted).ok()?;
+            if grey {
+                // Grey stays grey: red, green and blue are equal on the grey axis, green is the nearest to it.
+                for pixel in converted.chunks_exact(3 + alpha) {
+                    out.push(pixel[1]);
+                    out.extend(&pixel[3..]);
+                }
+            } else {
+                out.append(&mut converted);
+            }
+        }
+        Some(out)
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -192,13 +234,13 @@ mod tests {
         grey[16..20].copy_from_slice(b"GRAY");
         for icc in [b"no profile".to_vec(), grey.clone()] {
             let mut picture = with(icc);
-            check_profile(&mut picture);
+            check_profile(&mut picture.metadata, Channels::Rgb, &mut picture.warnings);
             assert_eq!((picture.metadata.icc.as_ref(), picture.warnings.len()), (None, 1));
         }
         let converted = to_srgb(with(grey)).unwrap();
         assert_eq!((converted.samples(), converted.warnings.len()), (SamplesRef::U8(&[1, 2, 3]), 1));
         let mut sound = with(srgb_profile());
-        check_profile(&mut sound);
+        check_profile(&mut sound.metadata, Channels::Rgb, &mut sound.warnings);
         assert!(sound.metadata.icc.is_some() && sound.warnings.is_empty());
     }
 }

@@ -8,14 +8,14 @@ use std::path::Path;
 use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageReader};
 
 use crate::colour::check_profile;
-use crate::container::{check_jpeg, frames_of, read_noting};
+use crate::container::{Reading, check_jpeg, frames_of, read_noting};
 use crate::exif::{ExifView, set_upright};
 use crate::format::READABLE;
-use crate::{Channels, DecodeLimits, DeepPicture, Format, ImagingError, Picture, Samples, Warning};
+use crate::{Channels, DecodeLimits, DeepPicture, Format, ImagingError, Metadata, Picture, Samples, Warning};
 use crate::{dicom, grey_alpha, ink};
 
 /// Deflate cannot do better than 1032:1, so a PNG with more pixels than this per byte is cut off or lies.
-const HIGHEST_DEFLATE_RATIO: u64 = 1032;
+pub(crate) const HIGHEST_DEFLATE_RATIO: u64 = 1032;
 /// Working memory a decoder may take beside the pixels.
 const DECODER_SLACK: u64 = 64 << 20;
 
@@ -86,39 +86,56 @@ pub fn decode_deep(bytes: &[u8], limits: &DecodeLimits) -> Result<DeepPicture, I
         return guard_panic("DICOM", || dicom::decode(bytes, limits));
     }
     let format = sniff(bytes)?;
-    let mut reading = read_noting(format, bytes, limits);
-    let inks = reading.metadata.icc.as_deref().filter(|_| format == Format::Jpeg);
+    let about = beside(format, bytes, limits);
+    let inks = about.metadata.icc.as_deref().filter(|_| format == Format::Jpeg);
     let mut picture = guarded(format, || decode_pixels(format, bytes, inks, limits))?;
-    // A TIFF file is itself what an EXIF block is.
-    let tags =
-        if format == Format::Tiff { Some(bytes) } else { reading.metadata.exif.as_deref() }.and_then(ExifView::parse);
-    let orientation = tags.and_then(|view| view.orientation()).unwrap_or(1);
-    let associated = format == Format::Tiff && tags.is_some_and(|view| view.has_associated_alpha());
-    let more_pages = format == Format::Tiff && tags.is_some_and(|view| view.has_another());
-    if let Some(exif) = &mut reading.metadata.exif {
-        set_upright(exif);
+    if about.associated_alpha {
+        let channels = picture.channels();
+        divide_by_alpha(picture.samples_mut(), channels);
     }
-    if associated {
-        divide_by_alpha(&mut picture);
-    }
-    picture.metadata = reading.metadata;
-    picture.warnings.append(&mut reading.warnings);
-    if frames_of(format, bytes).0 > 1 {
-        picture.warnings.push(Warning::FirstFrame);
-    }
-    if more_pages {
-        picture.warnings.push(Warning::FirstPage);
-    }
-    check_profile(&mut picture);
-    Ok(picture.oriented(orientation))
+    picture.metadata = about.metadata;
+    picture.warnings.extend(about.warnings);
+    let channels = picture.channels();
+    check_profile(&mut picture.metadata, channels, &mut picture.warnings);
+    Ok(picture.oriented(about.orientation))
 }
 
-fn divide_by_alpha(picture: &mut DeepPicture) {
-    let count = picture.channels().count();
-    if !picture.channels().has_alpha() {
+/// What is known of a file beside its pixels.
+pub(crate) struct Beside {
+    /// As the file has it, with the orientation of pixels that stand upright.
+    pub(crate) metadata: Metadata,
+    pub(crate) warnings: Vec<Warning>,
+    /// The turn that the pixels still need.
+    pub(crate) orientation: u16,
+    /// The colours are multiplied with alpha.
+    pub(crate) associated_alpha: bool,
+}
+
+pub(crate) fn beside(format: Format, bytes: &[u8], limits: &DecodeLimits) -> Beside {
+    let Reading { mut metadata, mut warnings } = read_noting(format, bytes, limits);
+    // A TIFF file is itself what an EXIF block is.
+    let tags = if format == Format::Tiff { Some(bytes) } else { metadata.exif.as_deref() }.and_then(ExifView::parse);
+    let orientation = tags.and_then(|view| view.orientation()).unwrap_or(1);
+    let associated_alpha = format == Format::Tiff && tags.is_some_and(|view| view.has_associated_alpha());
+    let more_pages = format == Format::Tiff && tags.is_some_and(|view| view.has_another());
+    if let Some(exif) = &mut metadata.exif {
+        set_upright(exif);
+    }
+    if frames_of(format, bytes).0 > 1 {
+        warnings.push(Warning::FirstFrame);
+    }
+    if more_pages {
+        warnings.push(Warning::FirstPage);
+    }
+    Beside { metadata, warnings, orientation, associated_alpha }
+}
+
+pub(crate) fn divide_by_alpha(samples: &mut Samples, channels: Channels) {
+    let count = channels.count();
+    if !channels.has_alpha() {
         return;
     }
-    match picture.samples_mut() {
+    match samples {
         Samples::U8(values) => divide(values, count, 255),
         Samples::U16(values) => divide(values, count, 65_535),
     }

@@ -5,6 +5,7 @@ mod dicom;
 mod generation_info;
 mod hostile;
 mod moving;
+mod reading_rows;
 mod real_files;
 mod resampling;
 mod round_trip;
