@@ -357,6 +357,67 @@ fn published_ncnn_networks_equal_ncnns() {
     }
 }
 
+/// Names of the layers with weights of Real-CUGAN's and waifu2x's PyTorch files, in the order in which ncnn's run.
+fn names_in_order(weighted: bool) -> Vec<String> {
+    let unet = |unet: &str, layers: &[&str]| -> Vec<String> {
+        let inner = |layer: &str| match layer {
+            "conv1" => vec!["conv1.conv.0".to_owned(), "conv1.conv.2".to_owned()],
+            "conv2" | "conv3" | "conv4" if unet == "unet2" || layer == "conv2" => {
+                let parts = ["conv.0", "conv.2", "seblock.conv1", "seblock.conv2"];
+                parts[..if weighted { 4 } else { 2 }].iter().map(|part| format!("{layer}.{part}")).collect()
+            }
+            _ => vec![layer.to_owned()],
+        };
+        layers.iter().flat_map(|layer| inner(layer)).map(|name| format!("{unet}.{name}")).collect()
+    };
+    let first = unet("unet1", &["conv1", "conv1_down", "conv2", "conv2_up", "conv3", "conv_bottom"]);
+    let down = ["conv1", "conv1_down", "conv2", "conv2_down", "conv3", "conv3_up", "conv4", "conv4_up", "conv5"];
+    [first, unet("unet2", &down), unet("unet2", &["conv_bottom"])].concat()
+}
+
+/// Published weights under the names of PyTorch files make what their ncnn networks make.
+#[test]
+fn published_cunets_equal_their_ncnn_networks() {
+    let Some(assets) = assets() else { return };
+    let options = LoadOptions::inference(DType::F32);
+    for (name, architecture, names) in [
+        ("realcugan/models-se/up2x-conservative", "CUNet", names_in_order(true)),
+        ("realcugan/models-nose/up2x-no-denoise", "CUNet", names_in_order(false)),
+        ("waifu2x/models-cunet/scale2.0x_model", "CUNet", names_in_order(true)),
+        (
+            "waifu2x/models-upconv_7_photo/noise1_scale2.0x_model",
+            "waifu2x",
+            (0..7).map(|i| format!("net.{}", 2 * i)).collect(),
+        ),
+    ] {
+        let network = Ncnn::open(assets.join(format!("weights/sr/{name}.param"))).unwrap();
+        let weights = network.weights();
+        let stored = network.layers().iter().filter(|layer| weights.contains(&format!("{}.weight", layer.name)));
+        let stored: Vec<_> = stored.collect();
+        assert_eq!(stored.len(), names.len(), "{name}");
+        let parts = stored.iter().zip(&names).flat_map(|(layer, to)| {
+            ["weight", "bias"].map(|kind| {
+                let from = format!("{}.{kind}", layer.name);
+                let shape = &weights.info(&from).unwrap().shape;
+                let value = Tensor::from_vec(weights.read_f32(&from).unwrap(), shape).unwrap();
+                let value = match (shape.as_slice(), layer.kind.as_str()) {
+                    (&[c_out, c_in], _) => value.reshape(&[c_out, c_in, 1, 1]).unwrap(),
+                    // ncnn counts the results first.
+                    ([_, _, _, _], "Deconvolution") => value.transpose(0, 1).unwrap(),
+                    _ => value,
+                };
+                (format!("{to}.{kind}"), value.shape().to_vec(), value.to_vec())
+            })
+        });
+        let renamed = open(&Weights::from_parts("renamed.pth", parts.collect()).unwrap());
+        assert_eq!((renamed.info().architecture, renamed.info().scale), (architecture, 2), "{name}");
+        let x = Tensor::rand(&[1, 40, 44, 3], 0.0, 1.0, &mut Rng::new(5)).unwrap();
+        let want = open_ncnn(&network, &options).unwrap().forward(&x).unwrap();
+        let inner = |t: &Tensor| t.narrow(1, 16, 48).unwrap().narrow(2, 16, 56).unwrap();
+        assert_picture(name, &inner(&renamed.forward(&x).unwrap()), &inner(&want).to_vec());
+    }
+}
+
 #[test]
 fn an_ncnn_network_equals_numpy() {
     let Some(assets) = assets() else { return };
