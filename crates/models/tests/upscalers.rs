@@ -228,6 +228,46 @@ fn networks_with_a_missing_part_are_refused() {
     }
 }
 
+/// Shapes near the right one: a part cut off, a part too many, one of everything, more than there could be.
+fn wrong_shapes(shape: &[usize]) -> Vec<Vec<usize>> {
+    let changed = |change: &dyn Fn(usize) -> usize| {
+        let mut shape = shape.to_vec();
+        shape.iter_mut().take(1).for_each(|d| *d = change(*d));
+        shape
+    };
+    let ones = vec![1; shape.len()];
+    let all = [changed(&|d| d - 1), changed(&|d| d + 1), ones, shape[..shape.len().saturating_sub(1)].to_vec()];
+    all.into_iter().filter(|wrong| wrong != shape).collect()
+}
+
+#[test]
+fn networks_with_a_misshapen_part_are_refused() {
+    let options = LoadOptions { values: false, ..LoadOptions::inference(DType::F32) };
+    for &(name, ..) in TINY.iter().skip_while(|(name, ..)| *name != "nafnet") {
+        let weights = tiny(name);
+        let parts: Vec<(String, Vec<usize>, Vec<f32>)> = weights
+            .names()
+            .map(|n| (n.to_owned(), weights.info(n).unwrap().shape.clone(), weights.read_f32(n).unwrap()))
+            .collect();
+        let (mut told, mut all) = (0, 0);
+        // Every fourth tensor: of thousands, which would take long.
+        for (i, (tensor, shape, _)) in parts.iter().enumerate().step_by(4).filter(|(_, (name, ..))| !may_lack(name)) {
+            for wrong in wrong_shapes(shape) {
+                let mut parts = parts.clone();
+                parts[i].2 = vec![0.5; wrong.iter().product()];
+                parts[i].1 = wrong.clone();
+                let file = Weights::from_parts("misshapen.pth", parts).unwrap();
+                let why = open_upscaler(&file, &options).err();
+                let why = why.unwrap_or_else(|| panic!("{name} with {tensor} {wrong:?}")).to_string();
+                told += usize::from(why.contains(tensor.as_str()));
+                all += 1;
+            }
+        }
+        println!("{name}: {told} of {all} misshapen tensors are named");
+        assert!(told * 4 >= all * 3, "{name}: {told} of {all} misshapen tensors are named");
+    }
+}
+
 #[test]
 fn files_tell_what_networks_are_for() {
     for (name, purpose, multiple) in [

@@ -11,7 +11,7 @@ use danqing_tensor::{Activation, Conv2dOptions, DType, LinearFusion, Param, Tens
 
 use super::layers::{activated, conv, depthwise, each_channel, width};
 use super::transformer::{Behind, Colours, NORM, Reconstruction};
-use super::windows::{Mask, Sides, attended, by_position, cut, join, relative_positions, rolled, rolled_back};
+use super::windows::{LONGEST, Mask, Sides, attended, by_position, cut, join, relative_positions, rolled, rolled_back};
 use super::{Network, Opened, Shapes, UpscalerArchitecture, UpscalerInfo, finished_ignoring, misshapen};
 use crate::error::ModelError;
 
@@ -78,8 +78,8 @@ struct Config {
     channels: usize,
     /// Sides of a window of the first half of the channels; those of the second half are exchanged.
     window: Sides,
-    /// Blocks of each group.
-    groups: Vec<usize>,
+    /// Blocks and heads of each group.
+    groups: Vec<[usize; 2]>,
     /// Whether queries, keys and values have a bias.
     biased: bool,
 }
@@ -93,15 +93,24 @@ impl Config {
         };
         // The offsets follow from the window's sides, which nothing else tells.
         let offsets = weights.read_f32(OFFSETS)?;
-        let window = [2, 1].map(|from_end| offsets[offsets.len() - from_end] as usize + 1);
-        let groups: Vec<usize> = (0..)
-            .map(|i| shapes.count(&format!("layers.{i}.blocks."), ".norm1.weight", 0))
-            .take_while(|count| *count > 0)
-            .collect();
-        let fits = window.iter().all(|side| (2..=256).contains(side))
+        let side = |largest: f32| if (0.0..LONGEST as f32).contains(&largest) { largest as usize + 1 } else { 0 };
+        let window = [2, 1].map(|from_end| side(offsets[offsets.len() - from_end]));
+        let group = |i: usize| {
+            let at = format!("layers.{i}.blocks");
+            let halves =
+                || shapes.get::<2>(&format!("{at}.0.attn.attns.0.pos.pos3.2.weight")).map(|[half, _]| 2 * half);
+            let heads = shapes.get::<3>(&format!("{at}.1.attn.temperature")).map(|[heads, ..]| heads).or_else(halves);
+            let count = shapes.count(&format!("{at}."), ".norm1.weight", 0);
+            (count > 0).then(|| [count, heads.unwrap_or(0)])
+        };
+        let groups: Vec<[usize; 2]> = (0..).map_while(group).collect();
+        let even =
+            |heads: usize| heads > 1 && channels.is_multiple_of(heads) && (channels / 2).is_multiple_of(heads / 2);
+        let fits = window.iter().all(|side| (2..=LONGEST).contains(side))
             && (2 * window[0] - 1) * (2 * window[1] - 1) * 2 == offsets.len()
             && matches!(colours, 1 | 3)
-            && channels.is_multiple_of(2);
+            && channels.is_multiple_of(2)
+            && groups.iter().all(|[_, heads]| even(*heads));
         let biased = shapes.names().any(|name| name.ends_with(".attn.qkv.bias"));
         Ok(fits.then_some(Self { colours, channels, window, groups, biased }))
     }
@@ -183,20 +192,17 @@ struct Offsets {
 }
 
 impl Offsets {
-    fn load(at: &Loader, [p, q]: Sides) -> Result<Self, LoadError> {
+    fn load(at: &Loader, heads: usize, [p, q]: Sides) -> Result<Self, LoadError> {
         let c = width(&at.at("pos_proj"));
-        let other = |i: usize| {
+        let other = |i: usize, outputs: usize| {
             let at = at.at(format!("pos{i}"));
-            Ok::<_, LoadError>((
-                LayerNorm::load(&at.at(0), c, NORM)?,
-                Linear::load(&at.at(2), c, width(&at.at(2)), true)?,
-            ))
+            Ok::<_, LoadError>((LayerNorm::load(&at.at(0), c, NORM)?, Linear::load(&at.at(2), c, outputs, true)?))
         };
         let offsets = |side: usize| move |i: usize| i as f32 + 1.0 - side as f32;
         let all = (0..2 * p - 1).flat_map(|y| (0..2 * q - 1).flat_map(move |x| [offsets(p)(y), offsets(q)(x)]));
         Ok(Self {
             first: Linear::load(&at.at("pos_proj"), 2, c, true)?,
-            others: [other(1)?, other(2)?, other(3)?],
+            others: [other(1, c)?, other(2, c)?, other(3, heads)?],
             offsets: Tensor::from_vec(all.collect(), &[(2 * p - 1) * (2 * q - 1), 2])?,
             positions: relative_positions([p, q]),
             pixels: p * q,
@@ -236,16 +242,15 @@ impl Attention {
     /// That of block `number` of group `group`.
     fn load(at: &Loader, config: &Config, group: usize, number: usize) -> Result<Self, LoadError> {
         let Config { channels: c, window, biased, .. } = *config;
+        let [_, heads] = config.groups[group];
         let kind = if number.is_multiple_of(2) {
             let biases = |i: usize| {
                 let sides = if i == 0 { window } else { [window[1], window[0]] };
-                Offsets::load(&at.at("attns").at(i).at("pos"), sides)
+                Offsets::load(&at.at("attns").at(i).at("pos"), heads / 2, sides)
             };
             let shifted = number % 4 == if group.is_multiple_of(2) { 2 } else { 0 };
             Kind::Pixels { biases: Box::new([biases(0)?, biases(1)?]), window, shifted }
         } else {
-            let heads = at.shape("temperature").and_then(|s| s.first().copied());
-            let heads = heads.filter(|n| *n > 0 && c.is_multiple_of(*n)).unwrap_or(1);
             Kind::Channels { scales: at.param("temperature", &[heads, 1, 1], Init::ONES)? }
         };
         let near = at.at("dwconv");
@@ -359,7 +364,7 @@ struct Dat {
 impl Dat {
     fn load(loader: &Loader, shapes: &Shapes, config: &Config) -> Result<(Self, usize), LoadError> {
         let Config { colours, channels: c, .. } = *config;
-        let group = |(i, count): (usize, &usize)| {
+        let group = |(i, [count, _]): (usize, &[usize; 2])| {
             let at = loader.at("layers").at(i);
             let blocks = (0..*count).map(|j| Block::load(&at.at("blocks").at(j), config, i, j));
             Ok((blocks.collect::<Result<_, LoadError>>()?, Behind::load(&at.at("conv"), c)?))

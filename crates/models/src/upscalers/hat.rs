@@ -12,7 +12,7 @@ use danqing_tensor::{Activation, LinearFusion, PadMode, Tensor, TensorError};
 use super::layers::{activated, conv, width};
 use super::swinir::window_attention;
 use super::transformer::{Behind, Colours, FeedForward, NORM, Reconstruction};
-use super::windows::{PositionBias, WindowAttention, attended, cut, join, relative_positions};
+use super::windows::{LONGEST, PositionBias, WindowAttention, attended, cut, join, relative_positions};
 use super::{Network, Opened, Shapes, UpscalerArchitecture, UpscalerInfo, finished_ignoring, misshapen};
 
 /// HAT.
@@ -96,10 +96,10 @@ impl Config {
             let at = format!("layers.{}.residual_group.blocks.", groups.len());
             groups.push([shapes.count(&at, ".norm1.weight", 0), heads]);
         }
-        let fits = window > 1
+        let fits = (2..=LONGEST).contains(&window)
             && (2 * window - 1).pow(2) == inside
             && (window + around - 1).pow(2) == outside
-            && around >= window
+            && (window..=2 * LONGEST).contains(&around)
             && (around - window).is_multiple_of(2)
             && matches!(colours, 1 | 3)
             && groups.iter().all(|[_, heads]| channels.is_multiple_of(*heads));

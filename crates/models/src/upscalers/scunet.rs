@@ -10,7 +10,7 @@ use danqing_tensor::{Activation, Conv2dOptions, Tensor, TensorError};
 
 use super::layers::{Transposed, activated, added, conv, unbiased, unbiased_with};
 use super::transformer::{FeedForward, NORM};
-use super::windows::{PositionBias, WindowAttention, relative_positions};
+use super::windows::{LONGEST, PositionBias, WindowAttention, relative_positions};
 use super::{Network, Opened, Purpose, Shapes, UpscalerArchitecture, UpscalerInfo, finished, misshapen};
 
 /// SCUNet.
@@ -58,6 +58,8 @@ struct Config {
     /// Channels of the finest map; each level below has twice as many.
     channels: usize,
     window: usize,
+    /// Heads of half of the finest map's channels; each level below has twice as many.
+    heads: usize,
     /// Blocks on the way down, at the bottom, and on the way up from the coarsest.
     down: [usize; LEVELS],
     body: usize,
@@ -68,13 +70,15 @@ impl Config {
     fn of(shapes: &Shapes) -> Option<Self> {
         const BLOCK: &str = ".trans_block.ln1.weight";
         let [channels, colours, ..] = shapes.get::<4>("m_head.0.weight")?;
-        let [_, positions, _] = shapes.get::<3>("m_body.0.trans_block.msa.relative_position_params")?;
+        let [lowest, positions, _] = shapes.get::<3>("m_body.0.trans_block.msa.relative_position_params")?;
         let window = positions.div_ceil(2);
         let down = std::array::from_fn(|i| shapes.count(&format!("m_down{}.", i + 1), BLOCK, 0));
         let up = std::array::from_fn(|i| shapes.count(&format!("m_up{}.", LEVELS - i), BLOCK, 1));
-        let fits = matches!(colours, 1 | 3) && channels.is_multiple_of(2) && window > 1;
+        let heads = lowest >> LEVELS;
+        let even = heads > 0 && channels.is_multiple_of(2 * heads) && lowest == heads << LEVELS;
+        let fits = matches!(colours, 1 | 3) && even && (2..=LONGEST).contains(&window);
         let body = shapes.count("m_body.", BLOCK, 0);
-        fits.then_some(Self { colours, channels, window, down, body, up })
+        fits.then_some(Self { colours, channels, window, heads, down, body, up })
     }
 }
 
@@ -99,12 +103,15 @@ struct Block {
 }
 
 impl Block {
-    /// A block of maps of `c` channels; every second one shifts its windows.
-    fn load(at: &Loader, c: usize, window: usize, positions: &Arc<[u32]>, shifted: bool) -> Result<Self, LoadError> {
+    /// A block of maps of `c` channels, half of them attended to by `heads` heads; every second one shifts its windows.
+    fn load(
+        at: &Loader,
+        [c, heads, window]: [usize; 3],
+        positions: &Arc<[u32]>,
+        shifted: bool,
+    ) -> Result<Self, LoadError> {
         let half = c / 2;
         let (inner, msa) = (at.at("trans_block"), at.at("trans_block").at("msa"));
-        let heads = msa.shape("relative_position_params").and_then(|s| s.first().copied());
-        let heads = heads.filter(|n| *n > 0 && half.is_multiple_of(*n)).unwrap_or(1);
         let table = "relative_position_params";
         let attention = WindowAttention {
             all: Linear::load(&msa.at("embedding_layer"), half, 3 * half, true)?,
@@ -152,25 +159,26 @@ struct ScuNet {
 
 impl ScuNet {
     fn load(loader: &Loader, config: &Config) -> Result<Self, LoadError> {
-        let Config { colours, channels, window, down, body, up } = *config;
+        let Config { colours, channels, window, heads, down, body, up } = *config;
         let positions = relative_positions([window; 2]);
-        let blocks = |at: &Loader, first: usize, count: usize, c: usize| -> Result<Vec<Block>, LoadError> {
-            (0..count).map(|i| Block::load(&at.at(first + i), c, window, &positions, i % 2 == 1)).collect()
+        let blocks = |at: &Loader, first: usize, count: usize, level: usize| -> Result<Vec<Block>, LoadError> {
+            let sizes = [channels << level, heads << level, window];
+            (0..count).map(|i| Block::load(&at.at(first + i), sizes, &positions, i % 2 == 1)).collect()
         };
         let halves = Conv2dOptions::default().stride(2);
         let down = |level: usize| {
             let (at, c, count) = (loader.at(format!("m_down{}", level + 1)), channels << level, down[level]);
-            Ok((blocks(&at, 0, count, c)?, unbiased_with(&at.at(count), c, 2 * c, 2, halves)?))
+            Ok((blocks(&at, 0, count, level)?, unbiased_with(&at.at(count), c, 2 * c, 2, halves)?))
         };
         let up = |i: usize| {
             let level = LEVELS - 1 - i;
             let (at, c) = (loader.at(format!("m_up{}", level + 1)), channels << level);
-            Ok((Transposed::load(&at.at(0), [2 * c, c], 2, halves, false)?, blocks(&at, 1, up[i], c)?))
+            Ok((Transposed::load(&at.at(0), [2 * c, c], 2, halves, false)?, blocks(&at, 1, up[i], level)?))
         };
         Ok(Self {
             first: unbiased(&loader.at("m_head").at(0), colours, channels, 3)?,
             down: (0..LEVELS).map(down).collect::<Result<_, LoadError>>()?,
-            body: blocks(&loader.at("m_body"), 0, body, channels << LEVELS)?,
+            body: blocks(&loader.at("m_body"), 0, body, LEVELS)?,
             up: (0..LEVELS).map(up).collect::<Result<_, LoadError>>()?,
             last: unbiased(&loader.at("m_tail").at(0), channels, colours, 3)?,
         })

@@ -9,7 +9,7 @@ use danqing_tensor::{Tensor, TensorError};
 
 use super::layers::conv;
 use super::transformer::{Behind, Colours, FeedForward, NORM, Reconstruction};
-use super::windows::{PositionBias, WindowAttention, relative_positions};
+use super::windows::{LONGEST, PositionBias, WindowAttention, relative_positions};
 use super::{Network, Opened, Purpose, Shapes, UpscalerArchitecture, UpscalerInfo, finished_ignoring, misshapen};
 
 /// SwinIR.
@@ -90,7 +90,7 @@ impl Config {
             let at = format!("layers.{}.residual_group.blocks.", groups.len());
             groups.push([shapes.count(&at, ".norm1.weight", 0), heads]);
         }
-        let fits = window > 1
+        let fits = (2..=LONGEST).contains(&window)
             && (2 * window - 1).pow(2) == positions
             && matches!(colours, 1 | 3)
             && groups.iter().all(|[_, heads]| channels.is_multiple_of(*heads));

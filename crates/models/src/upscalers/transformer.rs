@@ -16,6 +16,9 @@ const MEAN: [f32; 3] = [0.4488, 0.4371, 0.4040];
 const BEFORE: Activation = Activation::LeakyRelu(0.01);
 const LEAKY: Activation = Activation::LeakyRelu(0.2);
 
+/// The largest factor that is believed; what a file has beyond it is told as unexpected.
+const LARGEST: usize = 16;
+
 /// How a network sees colours: `(colour - mean) · range`. The mean is that of RGB pictures; grey ones are only scaled.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Colours {
@@ -130,13 +133,16 @@ impl Reconstruction {
             let factor = 1 << doublings.len();
             return Ok((Self::Nearest { before, doublings, fine, last: conv(&last, f, colours, 3)? }, factor));
         }
-        let mut shuffles = Vec::new();
-        while shuffles.len() < 4 && shapes.has(&[&format!("upsample.{}.weight", 2 * shuffles.len())]) {
+        let (mut shuffles, mut factor) = (Vec::new(), 1);
+        while shapes.has(&[&format!("upsample.{}.weight", 2 * shuffles.len())]) {
             let at = loader.at("upsample").at(2 * shuffles.len());
-            let factor = shuffle_factor(width(&at), f).unwrap_or(1);
-            shuffles.push((conv(&at, f, f * factor * factor, 3)?, factor));
+            let more = shuffle_factor(width(&at), f).unwrap_or(1);
+            factor *= more;
+            if factor > LARGEST || shuffles.len() >= LARGEST {
+                break;
+            }
+            shuffles.push((conv(&at, f, f * more * more, 3)?, more));
         }
-        let factor = shuffles.iter().map(|(_, factor)| factor).product();
         Ok((Self::Shuffles { before, shuffles, last: conv(&last, f, colours, 3)? }, factor))
     }
 

@@ -8,6 +8,10 @@ use danqing_tensor::{Param, Tensor, TensorError};
 /// Rows and columns of a window, or of a shift.
 pub(crate) type Sides = [usize; 2];
 
+/// Longest side of a window that is believed: the published ones have 16 pixels, in DAT 32. What is made for pairs of pixels grows
+/// with its fourth power.
+pub(crate) const LONGEST: usize = 32;
+
 /// Scores held at a time: windows are attended to in parts of not more.
 const SCORES: usize = 4 << 20;
 
