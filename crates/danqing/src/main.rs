@@ -4,6 +4,7 @@
 
 mod arguments;
 mod commands;
+mod decoder;
 mod failure;
 mod messages;
 mod progress;
@@ -13,5 +14,9 @@ mod wire;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    commands::run(std::env::args_os().collect())
+    let line: Vec<_> = std::env::args_os().collect();
+    if line.get(1).is_some_and(|word| word == decoder::ARGUMENT) {
+        return decoder::serve();
+    }
+    commands::run(line)
 }

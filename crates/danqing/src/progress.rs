@@ -20,6 +20,9 @@ static INTERRUPTS: AtomicUsize = AtomicUsize::new(0);
 /// How often a line is printed where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
+/// Steps of a bar that shows portions.
+const PORTIONS: usize = 1000;
+
 /// From now on the first Ctrl-C stops the work within a step, the second ends the program.
 ///
 /// # Errors
@@ -74,7 +77,11 @@ impl Watch {
 
     /// Stands before progress from now on.
     pub(crate) fn picture(&self, prefix: String) {
-        self.state().prefix = prefix;
+        let mut state = self.state();
+        if let (Some(bar), Some(phase)) = (&state.bar, state.phase) {
+            bar.set_message(format!("{prefix}{}", self.language.messages().phase(phase)));
+        }
+        state.prefix = prefix;
     }
 
     /// The state after the last step that was done.
@@ -84,9 +91,13 @@ impl Watch {
 
     /// A sentence for the user, above the bar.
     pub(crate) fn say(&self, sentence: &str) {
-        if self.quiet {
-            return;
+        if !self.quiet {
+            self.complain(sentence);
         }
+    }
+
+    /// As [`Watch::say`], also when it is quiet.
+    pub(crate) fn complain(&self, sentence: &str) {
         match &self.state().bar {
             Some(bar) => bar.suspend(|| eprintln!("{sentence}")),
             None => eprintln!("{sentence}"),
@@ -123,7 +134,22 @@ impl Watch {
         state.bar = Some(bar);
     }
 
+    /// Begins a bar for work that is told of by [`Watch::portion`].
+    pub(crate) fn begin(&self, phase: Phase) {
+        self.phase(phase, PORTIONS);
+    }
+
+    /// The part of all work that is done, 0..1.
+    pub(crate) fn portion(&self, done: f64) {
+        let step = (done.clamp(0.0, 1.0) * PORTIONS as f64).round() as usize;
+        self.advance(step, PORTIONS, &|messages, name, left| messages.percent(name, done * 100.0, left));
+    }
+
     fn step(&self, step: usize, total: usize) {
+        self.advance(step, total, &|messages, name, left| messages.step(name, step, total, left));
+    }
+
+    fn advance(&self, step: usize, total: usize, line: &dyn Fn(&dyn Messages, &str, u64) -> String) {
         let messages = self.language.messages();
         let mut state = self.state();
         if let Some(bar) = &state.bar {
@@ -134,7 +160,7 @@ impl Watch {
         let (false, true, Some(began), Some(phase)) = (self.quiet, due, state.began, state.phase) else { return };
         state.last_line = Some(Instant::now());
         let left = began.elapsed().mul_f64((total - step) as f64 / step.max(1) as f64).as_secs();
-        eprintln!("{}{}", state.prefix, messages.step(messages.phase(phase), step, total, left));
+        eprintln!("{}{}", state.prefix, line(messages, messages.phase(phase), left));
     }
 }
 

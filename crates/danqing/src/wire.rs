@@ -9,7 +9,7 @@ use danqing_models::autoencoders::TinyDecoder;
 use danqing_models::families::stable_diffusion::StableDiffusion;
 use danqing_models::upscalers::{Upscaler, open_graphdef, open_ncnn, open_upscaler};
 use danqing_nn::LoadOptions;
-use danqing_pipelines::DrawError;
+use danqing_pipelines::TaskError;
 use danqing_pipelines::checkpoint::{self, Listed, OpenOptions};
 use danqing_pipelines::preview;
 use danqing_pipelines::starter::starter;
@@ -44,7 +44,7 @@ pub(crate) fn open(invocation: &Invocation, wanted: Option<&str>) -> Result<Open
     if let Some(threads) = invocation.count("threads") {
         set_threads(threads as usize);
     }
-    let failed = |e: DrawError| Failure::Failed(invocation.messages().draw_error(&e));
+    let failed = |e: TaskError| Failure::Failed(invocation.messages().task_error(&e));
     let wanted = wanted.or_else(|| invocation.text("model")).unwrap_or(STARTER);
     if wanted == STARTER {
         let dtype = dtype(invocation.text("precision"));
@@ -70,7 +70,7 @@ pub(crate) fn open(invocation: &Invocation, wanted: Option<&str>) -> Result<Open
 pub(crate) fn open_pixels(invocation: &Invocation) -> Result<Option<PixelModel>, Failure> {
     let Some(wanted) = invocation.text("model").filter(|name| *name != STARTER) else { return Ok(None) };
     let path = find(invocation, wanted)?;
-    checkpoint::open_pixels(&path).map_err(|e| Failure::Failed(invocation.messages().draw_error(&e)))
+    checkpoint::open_pixels(&path).map_err(|e| Failure::Failed(invocation.messages().task_error(&e)))
 }
 
 impl Opened {
@@ -84,7 +84,7 @@ impl Opened {
     /// # Errors
     /// When the named one does not load.
     pub(crate) fn preview_decoder(&self, invocation: &Invocation) -> Result<Option<TinyDecoder>, Failure> {
-        let failed = |e: DrawError| Failure::Failed(invocation.messages().draw_error(&e));
+        let failed = |e: TaskError| Failure::Failed(invocation.messages().task_error(&e));
         if let Some(path) = invocation.path("preview-decoder").or_else(|| invocation.path("preview_decoder")) {
             return preview::open_decoder(path, &self.model).map(Some).map_err(failed);
         }

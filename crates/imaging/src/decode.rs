@@ -35,7 +35,11 @@ pub fn open_deep(path: &Path, limits: &DecodeLimits) -> Result<DeepPicture, Imag
     decode_deep(&read_file(path, limits)?, limits)
 }
 
-pub(crate) fn read_file(path: &Path, limits: &DecodeLimits) -> Result<Vec<u8>, ImagingError> {
+/// The bytes of a file, if it is no larger than the limits allow.
+///
+/// # Errors
+/// [`ImagingError::Read`], [`ImagingError::TooLarge`].
+pub fn read_file(path: &Path, limits: &DecodeLimits) -> Result<Vec<u8>, ImagingError> {
     let failed = |source| ImagingError::Read { path: path.to_owned(), source };
     let file = File::open(path).map_err(failed)?;
     limits.check_file(file.metadata().map_err(failed)?.len())?;

@@ -46,11 +46,12 @@ pub mod resize;
 mod rows;
 mod save;
 pub mod sheet;
+pub mod video;
 mod warning;
 pub mod xmp;
 
 pub use canvas::{Borders, Fill, extend, paste};
-pub use decode::{decode, decode_deep, open, open_deep, probe};
+pub use decode::{decode, decode_deep, open, open_deep, probe, read_file};
 pub use deep::{Channels, DeepPicture, Depth, Samples, SamplesRef};
 pub use encode::{EncodeOptions, RowFile, RowHeader, RowWriter, Sink, encode, encode_deep, save, save_deep};
 pub use error::ImagingError;

@@ -11,7 +11,7 @@ use danqing_sampling::PredictionType;
 use danqing_tensor::DType;
 use serde_json::Value;
 
-use crate::DrawError;
+use crate::TaskError;
 use crate::tasks::pixels::PixelModel;
 
 /// How a checkpoint is opened.
@@ -42,9 +42,9 @@ const MAX_CONFIG: u64 = 16 << 20;
 ///
 /// # Errors
 /// What is missing, unreadable or does not fit, by name.
-pub fn open(path: &Path, options: &OpenOptions) -> Result<StableDiffusion, DrawError> {
+pub fn open(path: &Path, options: &OpenOptions) -> Result<StableDiffusion, TaskError> {
     if !path.exists() {
-        return Err(DrawError::Checkpoint(format!("there is no model at {}", path.display())));
+        return Err(TaskError::Checkpoint(format!("there is no model at {}", path.display())));
     }
     let mut parts = if path.is_dir() { folder(path)? } else { single(path, options)? };
     if let Some(vae) = &options.vae {
@@ -61,9 +61,9 @@ fn name_of(path: &Path) -> String {
     name.map_or_else(|| "model".into(), |n| n.to_string_lossy().into_owned())
 }
 
-fn json(path: &Path) -> Result<Option<Value>, DrawError> {
+fn json(path: &Path) -> Result<Option<Value>, TaskError> {
     let Ok(meta) = std::fs::metadata(path) else { return Ok(None) };
-    let bad = |why: String| DrawError::Checkpoint(format!("{}: {why}", path.display()));
+    let bad = |why: String| TaskError::Checkpoint(format!("{}: {why}", path.display()));
     if meta.len() > MAX_CONFIG {
         return Err(bad(format!("{} bytes are too many for a configuration", meta.len())));
     }
@@ -74,9 +74,9 @@ fn json(path: &Path) -> Result<Option<Value>, DrawError> {
 /// Folders of a diffusers tree that drawing needs, where they are there.
 const COMPONENTS: [&str; 5] = ["unet", "vae", "text_encoder", "text_encoder_2", "scheduler"];
 
-fn folder(path: &Path) -> Result<ModelParts, DrawError> {
+fn folder(path: &Path) -> Result<ModelParts, TaskError> {
     let Some(index) = json(&path.join("model_index.json"))? else {
-        return Err(DrawError::Checkpoint(format!(
+        return Err(TaskError::Checkpoint(format!(
             "{} holds no model_index.json: point at a diffusers folder or at a checkpoint file",
             path.display()
         )));
@@ -97,7 +97,7 @@ fn folder(path: &Path) -> Result<ModelParts, DrawError> {
         let at = path.join(name);
         if at.is_dir() {
             let tokenizer =
-                ClipTokenizer::from_folder(&at).map_err(|e| DrawError::Checkpoint(format!("{}: {e}", at.display())))?;
+                ClipTokenizer::from_folder(&at).map_err(|e| TaskError::Checkpoint(format!("{}: {e}", at.display())))?;
             tokenizers.insert(name.to_string(), tokenizer);
         }
     }
@@ -105,7 +105,7 @@ fn folder(path: &Path) -> Result<ModelParts, DrawError> {
 }
 
 /// An autoencoder by itself.
-fn lone_autoencoder(path: &Path) -> Result<Component, DrawError> {
+fn lone_autoencoder(path: &Path) -> Result<Component, TaskError> {
     let inside = path.join("vae");
     let path = if inside.join("config.json").is_file() { &inside } else { path };
     let config = if path.is_dir() { json(&path.join("config.json"))? } else { None };
@@ -113,11 +113,11 @@ fn lone_autoencoder(path: &Path) -> Result<Component, DrawError> {
     Ok(Component { config: config.unwrap_or(Value::Null), weights: Some(weights) })
 }
 
-fn single(path: &Path, options: &OpenOptions) -> Result<ModelParts, DrawError> {
+fn single(path: &Path, options: &OpenOptions) -> Result<ModelParts, TaskError> {
     let weights = Weights::open(path)?.unwrapped();
     let vocabulary = |which| {
         let found = locate(path, &options.vocabularies, which).and_then(|f| f.load());
-        found.map_err(|e| DrawError::Checkpoint(e.to_string()))
+        found.map_err(|e| TaskError::Checkpoint(e.to_string()))
     };
     // OpenCLIP pads with the first token, whatever the vocabulary that was found says.
     let second = vocabulary(Which::Second).or_else(|_| vocabulary(Which::First))?.padding_with(0);
@@ -139,7 +139,7 @@ fn single(path: &Path, options: &OpenOptions) -> Result<ModelParts, DrawError> {
 ///
 /// # Errors
 /// A file that cannot be read, or such a network that is not whole.
-pub fn open_pixels(path: &Path) -> Result<Option<PixelModel>, DrawError> {
+pub fn open_pixels(path: &Path) -> Result<Option<PixelModel>, TaskError> {
     if !path.is_file() {
         return Ok(None);
     }
@@ -211,7 +211,7 @@ fn listed_folder(path: &Path) -> Listed {
 }
 
 fn listed_file(path: &Path) -> Listed {
-    let recognised = Weights::open(path).map_err(DrawError::from).and_then(|weights| {
+    let recognised = Weights::open(path).map_err(TaskError::from).and_then(|weights| {
         let weights = weights.unwrapped();
         if PixelDdpm::detect(&weights) {
             return Ok("a small DDPM of pixels, draws without words".into());

@@ -3,7 +3,7 @@
 use danqing_models::families::stable_diffusion::StableDiffusion;
 use danqing_tensor::{DType, Tensor};
 
-use crate::DrawError;
+use crate::TaskError;
 use crate::prompts::{Chunk, Emphasis, WeightedPrompt, equalize};
 
 /// How prompts become encodings.
@@ -32,7 +32,7 @@ pub fn encode(
     model: &StableDiffusion,
     prompts: &[&WeightedPrompt],
     options: EncodeOptions,
-) -> Result<EncodedPrompts, DrawError> {
+) -> Result<EncodedPrompts, TaskError> {
     let mut contexts: Vec<Vec<Tensor>> = vec![Vec::new(); prompts.len()];
     let mut pooled: Vec<Option<Tensor>> = vec![None; prompts.len()];
     let mut all: Vec<Vec<Vec<Chunk>>> = Vec::with_capacity(model.text.len());
@@ -59,7 +59,7 @@ pub fn encode(
         let width = encoding.hidden.dim(2);
         let mut values = encoding.hidden.to_vec(); // [rows, length, width]
         if values.iter().any(|v| !v.is_finite()) {
-            return Err(DrawError::NotANumber("text encoder"));
+            return Err(TaskError::NotANumber("text encoder"));
         }
         let empty = if needs_empty { values.split_off(values.len() - length * width) } else { Vec::new() };
         let chunks = chunked.iter().flatten();
@@ -89,7 +89,7 @@ impl EncodedPrompts {
     ///
     /// # Errors
     /// None for an index that exists.
-    pub fn blank(&mut self, i: usize) -> Result<(), DrawError> {
+    pub fn blank(&mut self, i: usize) -> Result<(), TaskError> {
         self.contexts[i] = Tensor::zeros(self.contexts[i].shape(), DType::F32)?;
         if let Some(pooled) = self.pooled.get_mut(i) {
             *pooled = Tensor::zeros(pooled.shape(), DType::F32)?;

@@ -11,7 +11,7 @@ use danqing_sampling::schedules::Levels;
 use danqing_sampling::{Denoiser, NoisePath, TrainingNoise};
 use danqing_tensor::{DType, Tensor};
 
-use crate::DrawError;
+use crate::TaskError;
 use crate::conditioning::EncodedPrompts;
 use crate::layout::{from_nhwc, to_nhwc};
 
@@ -101,7 +101,7 @@ impl<'a> UnetDenoiser<'a> {
     }
 
     /// Evaluates the network for each of `prompts` on the whole batch: its raw outputs, `[b, c, h, w]` each.
-    fn evaluate(&self, x: &[f32], sigma: f64, prompts: &[usize]) -> Result<Vec<Vec<f32>>, DrawError> {
+    fn evaluate(&self, x: &[f32], sigma: f64, prompts: &[usize]) -> Result<Vec<Vec<f32>>, TaskError> {
         let NoiseShape { batch, channels, height, width } = self.shape;
         let prediction = self.model.predicts.prediction;
         let timestep = self.levels.timestep(&self.model.noise, sigma) as f32;
@@ -140,15 +140,15 @@ impl<'a> UnetDenoiser<'a> {
             outputs.extend(from_nhwc(&out.cast(DType::F32)?)?);
         }
         if outputs.iter().any(|v| !v.is_finite()) {
-            return Err(DrawError::NotANumber("U-Net"));
+            return Err(TaskError::NotANumber("U-Net"));
         }
         Ok(outputs.chunks_exact(x.len()).map(<[f32]>::to_vec).collect())
     }
 
     /// Predicted clean pictures: guided, and without the prompt.
-    fn guided(&self, x: &[f32], sigma: f64) -> Result<(Vec<f32>, Vec<f32>), DrawError> {
+    fn guided(&self, x: &[f32], sigma: f64) -> Result<(Vec<f32>, Vec<f32>), TaskError> {
         let prompts = &self.steps[self.step_of(sigma)];
-        let clean = |output: &[f32]| -> Result<Vec<f32>, DrawError> {
+        let clean = |output: &[f32]| -> Result<Vec<f32>, TaskError> {
             let mut denoised = vec![0.0; x.len()];
             self.model.predicts.prediction.denoised(x, output, sigma, &mut denoised)?;
             Ok(denoised)

@@ -8,7 +8,7 @@ use danqing_tensor::TensorError;
 
 /// Why a task could not be done.
 #[derive(Debug, thiserror::Error)]
-pub enum DrawError {
+pub enum TaskError {
     /// A wish that makes no sense.
     #[error("{0}")]
     Request(String),

@@ -5,7 +5,7 @@
 use danqing_imaging::resize::resize_grey;
 use danqing_imaging::{Filter, Picture, PixelFormat, ResizeOptions, resize};
 
-use crate::DrawError;
+use crate::TaskError;
 use crate::request::{Init, MaskedContent};
 
 /// A picture made ready to be drawn over.
@@ -38,7 +38,7 @@ struct PasteBack {
 ///
 /// # Errors
 /// When the mask is of another size than the picture, or covers nothing.
-pub fn prepare(init: &Init, width: usize, height: usize) -> Result<Area, DrawError> {
+pub fn prepare(init: &Init, width: usize, height: usize) -> Result<Area, TaskError> {
     let whole = init.picture.flattened([255; 3]);
     let Some(wish) = &init.inpaint else {
         let picture = fitted(&whole, width, height)?;
@@ -47,10 +47,10 @@ pub fn prepare(init: &Init, width: usize, height: usize) -> Result<Area, DrawErr
     };
     let (w, h) = (whole.width(), whole.height());
     if wish.mask.len() != w as usize * h as usize {
-        return Err(DrawError::Request(format!("the mask must be of the picture's size, {w}x{h}")));
+        return Err(TaskError::Request(format!("the mask must be of the picture's size, {w}x{h}")));
     }
     let Some(bounds) = bounds(&wish.mask, w, h) else {
-        return Err(DrawError::Request("the mask covers nothing: white marks what is drawn anew".into()));
+        return Err(TaskError::Request("the mask covers nothing: white marks what is drawn anew".into()));
     };
     let soft = blurred(&wish.mask, w as usize, h as usize, wish.blur);
     let filled = match wish.content {
@@ -79,7 +79,7 @@ impl Area {
     ///
     /// # Errors
     /// When the picture cannot be resized.
-    pub fn paste(&self, drawn: Picture) -> Result<Picture, DrawError> {
+    pub fn paste(&self, drawn: Picture) -> Result<Picture, TaskError> {
         let Some(back) = &self.back else { return Ok(drawn) };
         let drawn = fitted(&drawn, back.width as usize, back.height as usize)?;
         let mut whole = back.whole.clone();
@@ -100,7 +100,7 @@ impl Area {
     }
 }
 
-fn fitted(picture: &Picture, width: usize, height: usize) -> Result<Picture, DrawError> {
+fn fitted(picture: &Picture, width: usize, height: usize) -> Result<Picture, TaskError> {
     if (picture.width() as usize, picture.height() as usize) == (width, height) {
         return Ok(picture.clone());
     }
@@ -136,7 +136,7 @@ fn expanded(
     (centred(left, right, cw, w), centred(top, bottom, ch, h), cw, ch)
 }
 
-fn cropped(picture: &Picture, left: u32, top: u32, width: u32, height: u32) -> Result<Picture, DrawError> {
+fn cropped(picture: &Picture, left: u32, top: u32, width: u32, height: u32) -> Result<Picture, TaskError> {
     let stride = picture.width() as usize * 3;
     let rows = (top as usize..(top + height) as usize).flat_map(|y| {
         let start = y * stride + left as usize * 3;
@@ -260,7 +260,7 @@ pub fn nearest_mask(mask: &[u8], width: usize, height: usize, factor: usize) -> 
 ///
 /// # Errors
 /// None for a mask of the picture's size.
-pub fn masked_picture(picture: &Picture, mask: &[u8]) -> Result<Picture, DrawError> {
+pub fn masked_picture(picture: &Picture, mask: &[u8]) -> Result<Picture, TaskError> {
     let pixels = picture
         .pixels()
         .chunks_exact(3)

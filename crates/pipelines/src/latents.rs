@@ -4,7 +4,7 @@ use danqing_imaging::Picture;
 use danqing_models::autoencoders::AutoencoderKl;
 use danqing_tensor::{DType, Tensor};
 
-use crate::DrawError;
+use crate::TaskError;
 use crate::layout::{from_nhwc, map_to_picture, picture_to_map, to_nhwc};
 
 /// Latent side above which decoding is tiled: a 512-pixel map at factor 8.
@@ -16,7 +16,7 @@ const OVERLAP: usize = 16;
 ///
 /// # Errors
 /// When a side is not a multiple of the autoencoder's factor.
-pub fn encode(autoencoder: &AutoencoderKl, pictures: &[&Picture], dtype: DType) -> Result<Vec<f32>, DrawError> {
+pub fn encode(autoencoder: &AutoencoderKl, pictures: &[&Picture], dtype: DType) -> Result<Vec<f32>, TaskError> {
     let mut latents = Vec::new();
     for picture in pictures {
         let map = picture_to_map(picture)?.cast(dtype)?;
@@ -36,13 +36,13 @@ pub fn decode(
     [b, c, h, w]: [usize; 4],
     dtype: DType,
     stopped: &dyn Fn() -> bool,
-) -> Result<Vec<Picture>, DrawError> {
+) -> Result<Vec<Picture>, TaskError> {
     let mut pictures = Vec::with_capacity(b);
     for latent in latents.chunks_exact(c * h * w) {
         let latent = autoencoder.unscale(&to_nhwc(latent, [1, c, h, w])?)?.cast(dtype)?;
         let map = if h <= TILE && w <= TILE {
             if stopped() {
-                return Err(DrawError::Stopped);
+                return Err(TaskError::Stopped);
             }
             autoencoder.decode(&latent)?
         } else {
@@ -73,7 +73,7 @@ pub fn decode_tiled(
     tile: usize,
     overlap: usize,
     stopped: &dyn Fn() -> bool,
-) -> Result<Tensor, DrawError> {
+) -> Result<Tensor, TaskError> {
     let (h, w) = (latent.dim(1), latent.dim(2));
     let f = autoencoder.config().downscale();
     let channels = autoencoder.config().out_channels;
@@ -83,7 +83,7 @@ pub fn decode_tiled(
     for top in starts(h, tile, overlap) {
         for left in starts(w, tile, overlap) {
             if stopped() {
-                return Err(DrawError::Stopped);
+                return Err(TaskError::Stopped);
             }
             let (rows, columns) = (tile.min(h), tile.min(w));
             let part = latent.narrow(1, top, rows)?.narrow(2, left, columns)?.contiguous()?;

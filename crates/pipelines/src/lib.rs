@@ -17,4 +17,4 @@ pub mod settings;
 pub mod starter;
 pub mod tasks;
 
-pub use error::DrawError;
+pub use error::TaskError;

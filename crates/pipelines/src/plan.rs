@@ -8,7 +8,7 @@ use std::fmt;
 use danqing_models::autoencoders::AutoencoderKlConfig;
 use danqing_models::unet::UnetConfig;
 
-use crate::DrawError;
+use crate::TaskError;
 
 /// Bytes that a task is expected to hold at its worst moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,11 +75,11 @@ impl MemoryPlan {
     ///
     /// # Errors
     /// When the peak is above it; the sentence says what would help.
-    pub fn check(&self, available: u64) -> Result<(), DrawError> {
+    pub fn check(&self, available: u64) -> Result<(), TaskError> {
         if self.peak() <= available {
             return Ok(());
         }
-        Err(DrawError::Memory { needed: self.peak(), available })
+        Err(TaskError::Memory { needed: self.peak(), available })
     }
 }
 

@@ -10,7 +10,7 @@ use danqing_nn::{LoadOptions, Loader};
 use danqing_sampling::noise::NoiseShape;
 use danqing_tensor::DType;
 
-use crate::DrawError;
+use crate::TaskError;
 use crate::layout::{map_to_picture, to_nhwc};
 
 /// RGB (-1..1) for each of four latent channels, and a constant: `reference/gen_preview.py` on 24 photographs, where it
@@ -45,7 +45,7 @@ pub fn locate_decoder(model: &StableDiffusion, places: &[PathBuf]) -> Option<Pat
 ///
 /// # Errors
 /// When the file cannot be read, is no such decoder, or decodes other latents than `model`'s.
-pub fn open_decoder(path: &Path, model: &StableDiffusion) -> Result<TinyDecoder, DrawError> {
+pub fn open_decoder(path: &Path, model: &StableDiffusion) -> Result<TinyDecoder, TaskError> {
     let weights = Weights::open(path)?.unwrapped();
     // diffusers does not count the clamp in front.
     let weights = match weights.contains("decoder.layers.0.weight") {
@@ -56,7 +56,7 @@ pub fn open_decoder(path: &Path, model: &StableDiffusion) -> Result<TinyDecoder,
         false => weights,
     };
     let channels = model.autoencoder.config().latent_channels;
-    let refuse = |why: String| DrawError::Checkpoint(format!("{}: no preview decoder: {why}", path.display()));
+    let refuse = |why: String| TaskError::Checkpoint(format!("{}: no preview decoder: {why}", path.display()));
     let loader = Loader::new(weights, LoadOptions::inference(DType::F32));
     let decoder = TinyDecoder::load(&loader, channels).map_err(|e| refuse(e.to_string()))?;
     loader.finish().map_err(|e| refuse(e.to_string()))?;
@@ -72,7 +72,7 @@ pub fn picture(
     decoder: Option<&TinyDecoder>,
     latents: &[f32],
     shape: NoiseShape,
-) -> Result<Picture, DrawError> {
+) -> Result<Picture, TaskError> {
     let NoiseShape { channels: c, height: h, width: w, .. } = shape;
     let first = latents.get(..c * h * w).unwrap_or(&[]);
     if let Some(decoder) = decoder {

@@ -8,7 +8,7 @@ use std::path::Path;
 use danqing_checkpoints::{StorageType, TensorToWrite, Weights, safetensors};
 use danqing_sampling::SamplerState;
 
-use crate::DrawError;
+use crate::TaskError;
 
 /// A run's state between two steps.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,7 +26,7 @@ impl SavedRun {
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn write(&self, path: &Path) -> Result<(), DrawError> {
+    pub fn write(&self, path: &Path) -> Result<(), TaskError> {
         let mut vectors = vec![("x".to_string(), &self.state.x)];
         vectors.extend(self.state.history.iter().enumerate().map(|(i, v)| (format!("history.{i}"), v)));
         let bytes: Vec<Vec<u8>> =
@@ -51,9 +51,9 @@ impl SavedRun {
     ///
     /// # Errors
     /// When the file cannot be read or is no saved run.
-    pub fn read(path: &Path) -> Result<Self, DrawError> {
+    pub fn read(path: &Path) -> Result<Self, TaskError> {
         let weights = Weights::open(path)?;
-        let wrong = || DrawError::Request(format!("{} is not a saved run: start afresh without it", path.display()));
+        let wrong = || TaskError::Request(format!("{} is not a saved run: start afresh without it", path.display()));
         let note = |key: &str| weights.metadata().get(key).cloned().ok_or_else(wrong);
         let number = |key: &str| note(key)?.parse::<u64>().map_err(|_| wrong());
         let history =

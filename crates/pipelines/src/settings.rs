@@ -7,7 +7,7 @@ use danqing_sampling::sampler::Sampler;
 use danqing_sampling::samplers;
 use danqing_sampling::schedules::{self, SigmaSchedule};
 
-use crate::DrawError;
+use crate::TaskError;
 use crate::request::DrawRequest;
 
 /// Largest side of a picture in pixels.
@@ -38,8 +38,8 @@ pub struct Settings {
     pub guidance_rescale: f32,
 }
 
-fn refuse<T>(what: String) -> Result<T, DrawError> {
-    Err(DrawError::Request(what))
+fn refuse<T>(what: String) -> Result<T, TaskError> {
+    Err(TaskError::Request(what))
 }
 
 impl Settings {
@@ -47,7 +47,7 @@ impl Settings {
     ///
     /// # Errors
     /// When a value is out of range or a name unknown; the sentence lists what is possible.
-    pub fn of(model: &StableDiffusion, request: &DrawRequest) -> Result<Self, DrawError> {
+    pub fn of(model: &StableDiffusion, request: &DrawRequest) -> Result<Self, TaskError> {
         let defaults = &model.defaults;
         let own = |picture: Option<u32>, asked: Option<u32>| asked.or(picture).unwrap_or(model.native_size as u32);
         let init = request.init.as_ref().map(|i| (i.picture.width(), i.picture.height()));
@@ -97,7 +97,7 @@ impl Settings {
     ///
     /// # Errors
     /// When a value is out of range, a name unknown, or something is asked for that such a network cannot do.
-    pub fn without_words(side: usize, request: &DrawRequest) -> Result<Self, DrawError> {
+    pub fn without_words(side: usize, request: &DrawRequest) -> Result<Self, TaskError> {
         if !request.prompt.trim().is_empty() || !request.negative_prompt.trim().is_empty() {
             return refuse("this model knows no words: give an empty prompt (\"\")".into());
         }
@@ -118,7 +118,7 @@ impl Settings {
 }
 
 /// The steps asked for or `own`; refuses impossible numbers of steps and pictures.
-fn counts(request: &DrawRequest, own: usize) -> Result<usize, DrawError> {
+fn counts(request: &DrawRequest, own: usize) -> Result<usize, TaskError> {
     let steps = request.steps.unwrap_or(own);
     if steps == 0 || steps > MAX_STEPS {
         return refuse(format!("{steps} steps: give 1 to {MAX_STEPS}"));
@@ -129,22 +129,22 @@ fn counts(request: &DrawRequest, own: usize) -> Result<usize, DrawError> {
     Ok(steps)
 }
 
-fn sampler_named(name: &str) -> Result<&'static dyn Sampler, DrawError> {
+fn sampler_named(name: &str) -> Result<&'static dyn Sampler, TaskError> {
     samplers::find(name).ok_or_else(|| {
         let known: Vec<&str> = samplers::SAMPLERS.iter().map(|s| s.spec().id).collect();
-        DrawError::Request(format!("sampler {name:?} is not known; there are {}", known.join(", ")))
+        TaskError::Request(format!("sampler {name:?} is not known; there are {}", known.join(", ")))
     })
 }
 
-fn schedule_named(name: &str) -> Result<&'static dyn SigmaSchedule, DrawError> {
+fn schedule_named(name: &str) -> Result<&'static dyn SigmaSchedule, TaskError> {
     schedules::find(name).ok_or_else(|| {
         let known: Vec<&str> = schedules::SCHEDULES.iter().map(|s| s.spec().id).collect();
-        DrawError::Request(format!("schedule {name:?} is not known; there are {}", known.join(", ")))
+        TaskError::Request(format!("schedule {name:?} is not known; there are {}", known.join(", ")))
     })
 }
 
 /// A side in pixels, rounded to the nearest multiple that the model can do.
-fn side(name: &str, asked: u32, multiple: usize) -> Result<usize, DrawError> {
+fn side(name: &str, asked: u32, multiple: usize) -> Result<usize, TaskError> {
     if asked == 0 || asked > MAX_SIDE {
         return refuse(format!("{name} {asked}: give 1 to {MAX_SIDE} pixels"));
     }

@@ -9,7 +9,7 @@ use danqing_models::tokenizers::{ClipTokenizer, SpecialTokens};
 use danqing_tensor::DType;
 use serde_json::Value;
 
-use crate::DrawError;
+use crate::TaskError;
 
 macro_rules! text {
     ($path:literal) => {
@@ -40,9 +40,9 @@ pub const OUTPUT_SIDE: u32 = 512;
 ///
 /// # Errors
 /// Only when the program was built from damaged files.
-pub fn starter(dtype: DType) -> Result<StableDiffusion, DrawError> {
-    let json = |text: &str| -> Result<Value, DrawError> {
-        serde_json::from_str(text).map_err(|e| DrawError::Checkpoint(format!("the embedded starter: {e}")))
+pub fn starter(dtype: DType) -> Result<StableDiffusion, TaskError> {
+    let json = |text: &str| -> Result<Value, TaskError> {
+        serde_json::from_str(text).map_err(|e| TaskError::Checkpoint(format!("the embedded starter: {e}")))
     };
     let mut components = BTreeMap::new();
     for (name, config, weights) in COMPONENTS {
@@ -55,7 +55,7 @@ pub fn starter(dtype: DType) -> Result<StableDiffusion, DrawError> {
         &SpecialTokens::default(),
         &[],
     )
-    .map_err(|e| DrawError::Checkpoint(format!("the embedded starter: {e}")))?;
+    .map_err(|e| TaskError::Checkpoint(format!("the embedded starter: {e}")))?;
     let parts = ModelParts::Folder {
         name: "starter".into(),
         index: json(text!("model_index.json"))?,

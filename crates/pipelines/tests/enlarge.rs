@@ -5,9 +5,9 @@ use danqing_imaging::{Picture, PixelFormat};
 use danqing_models::upscalers::span::{Span, SpanConfig};
 use danqing_models::upscalers::{Network, Purpose, Upscaler, UpscalerInfo};
 use danqing_nn::{LoadOptions, Loader};
-use danqing_pipelines::DrawError;
+use danqing_pipelines::TaskError;
 use danqing_pipelines::control::{Quiet, StopFlag};
-use danqing_pipelines::tasks::enlarge::{EnlargeOptions, Enlargement, TargetSize, enlarge};
+use danqing_pipelines::tasks::enlarge::{EnlargeOptions, Enlargement, Link, TargetSize, enlarge};
 use danqing_tensor::{DType, Rng, Tensor, TensorError};
 
 /// A SPAN of random weights.
@@ -85,7 +85,7 @@ fn tiles_join_without_a_seam() {
         let picture = picture(83, 61, PixelFormat::Rgb8);
         let whole = EnlargeOptions { tile: 512, ..Default::default() };
         let tiled = EnlargeOptions { tile: 16, ..Default::default() };
-        let [whole, tiled] = [whole, tiled].map(|o| enlarge(&picture, &[&network], &o, &Quiet).unwrap());
+        let [whole, tiled] = [whole, tiled].map(|o| enlarge(&picture, &[Link::whole(&network)], &o, &Quiet).unwrap());
         assert_eq!((whole.width(), whole.height()), (166, 122));
         assert_eq!(whole.pixels(), tiled.pixels(), "{colours} channels");
     }
@@ -95,7 +95,8 @@ fn tiles_join_without_a_seam() {
 fn tiles_are_as_a_network_takes_them() {
     let picture = picture(21, 37, PixelFormat::Rgba8);
     let enlarged =
-        enlarge(&picture, &[&Repeat::new()], &EnlargeOptions { tile: 5, ..Default::default() }, &Quiet).unwrap();
+        enlarge(&picture, &[Link::whole(&Repeat::new())], &EnlargeOptions { tile: 5, ..Default::default() }, &Quiet)
+            .unwrap();
     assert_eq!((enlarged.width(), enlarged.height(), enlarged.format()), (42, 74, PixelFormat::Rgba8));
     for (y, x) in [(0, 0), (73, 41), (30, 17)] {
         let (large, small) = (enlarged.pixel(x, y).unwrap(), picture.pixel(x / 2, y / 2).unwrap());
@@ -119,7 +120,7 @@ fn any_size_comes_out() {
         (TargetSize::Scale(0.01), (1, 1)),
     ];
     let networks = [Repeat::new(), Repeat::new()];
-    let chain: Vec<&dyn Upscaler> = networks.iter().map(|n| n as &dyn Upscaler).collect();
+    let chain: Vec<Link<'_>> = networks.iter().map(|n| Link::whole(n)).collect();
     for (size, expected) in sizes {
         let out = enlarge(&picture, &chain, &EnlargeOptions { size, tile: 64 }, &Quiet).unwrap();
         assert_eq!((out.width(), out.height()), expected, "{size:?}");
@@ -136,7 +137,7 @@ fn any_size_comes_out() {
 fn rows_come_out_while_others_go_in() {
     let network = RandomSpan::new(2, 3);
     let picture = picture(16, 200, PixelFormat::Rgb8);
-    let mut enlargement = Enlargement::new(&[&network], (16, 200), (32, 400), 3, 16).unwrap();
+    let mut enlargement = Enlargement::new(&[Link::whole(&network)], (16, 200), (32, 400), 3, 16).unwrap();
     let (mut given, mut most) = (0, 0);
     for (y, row) in rows(&picture).enumerate() {
         enlargement
@@ -158,9 +159,40 @@ fn it_stops_within_a_tile_and_refuses_what_makes_no_sense() {
     let flag = StopFlag::default();
     flag.stop();
     let options = EnlargeOptions { tile: 16, ..Default::default() };
-    assert!(matches!(enlarge(&picture, &[&network], &options, &flag), Err(DrawError::Stopped)));
+    assert!(matches!(enlarge(&picture, &[Link::whole(&network)], &options, &flag), Err(TaskError::Stopped)));
     let huge = EnlargeOptions { size: TargetSize::Scale(2000.0), tile: 16 };
-    assert!(enlarge(&picture, &[&network], &huge, &Quiet).unwrap_err().to_string().contains("too large"));
-    assert!(Enlargement::new(&[&network], (0, 4), (0, 8), 3, 16).is_err());
-    assert!(Enlargement::new(&[&network], (u32::MAX, 1), (4, 4), 3, 16).is_err());
+    assert!(enlarge(&picture, &[Link::whole(&network)], &huge, &Quiet).unwrap_err().to_string().contains("too large"));
+    assert!(Enlargement::new(&[Link::whole(&network)], (0, 4), (0, 8), 3, 16).is_err());
+    assert!(Enlargement::new(&[Link::whole(&network)], (u32::MAX, 1), (4, 4), 3, 16).is_err());
+}
+
+/// The picture's negative.
+struct Negative(UpscalerInfo);
+
+impl Upscaler for Negative {
+    fn info(&self) -> &UpscalerInfo {
+        &self.0
+    }
+
+    fn forward(&self, x: &Tensor) -> Result<Tensor, TensorError> {
+        Tensor::from_vec(x.to_vec().iter().map(|v| 1.0 - v).collect(), x.shape())
+    }
+}
+
+#[test]
+fn a_restoring_network_may_be_taken_in_part() {
+    let mut info = RandomSpan::new(1, 3).0;
+    info.purpose = Purpose::Restore;
+    let picture = picture(37, 29, PixelFormat::Rgb8);
+    for strength in [1.0, 0.25, 0.0] {
+        let network = Negative(info.clone());
+        let link = Link { network: &network, strength };
+        let options = EnlargeOptions { tile: 16, ..Default::default() };
+        let out = enlarge(&picture, &[link], &options, &Quiet).unwrap();
+        for (a, b) in picture.pixels().iter().zip(out.pixels()) {
+            let (a, b) = (f32::from(*a), f32::from(*b));
+            let wanted = (1.0 - strength) * a + strength * (255.0 - a);
+            assert!((wanted - b).abs() <= 0.51, "{strength}: {a} became {b}");
+        }
+    }
 }

@@ -11,7 +11,7 @@ use danqing_pipelines::control::{Control, Quiet, StopFlag};
 use danqing_pipelines::request::{DrawRequest, Event, HiresPass, Init, Inpaint, MaskedContent, NoiseRequest};
 use danqing_pipelines::resume::SavedRun;
 use danqing_pipelines::tasks::draw::{DrawTools, draw, encode_prompts, sample_latents};
-use danqing_pipelines::{DrawError, latents, preview};
+use danqing_pipelines::{TaskError, latents, preview};
 use danqing_sampling::noise::{DrawOrder, DrawType, Generator};
 use danqing_testing::{Fixture, assert_close, assets, fixture_path};
 use serde_json::Value;
@@ -219,7 +219,7 @@ fn a_resumed_run_equals_the_straight_one() {
         let straight = small(&model, &request);
         let stop = StopAfter { steps: 3, flag: StopFlag::default(), saved: Mutex::default() };
         let stopped = draw(&model, &request, &DrawTools::default(), &stop);
-        assert!(matches!(stopped, Err(DrawError::Stopped)), "{sampler}");
+        assert!(matches!(stopped, Err(TaskError::Stopped)), "{sampler}");
         // Through a file, as the command does it.
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("run.safetensors");

@@ -6,7 +6,7 @@ use danqing_checkpoints::WeightsError;
 use danqing_imaging::ImagingError;
 use danqing_models::ModelError;
 use danqing_nn::LoadError;
-use danqing_pipelines::DrawError;
+use danqing_pipelines::TaskError;
 use danqing_tensor::TensorError;
 
 use crate::data::DataError;
@@ -31,7 +31,7 @@ pub enum TrainError {
     Tensor(#[from] TensorError),
     /// A sample cannot be drawn.
     #[error(transparent)]
-    Draw(#[from] DrawError),
+    Draw(#[from] TaskError),
     /// A picture cannot be written.
     #[error(transparent)]
     Picture(#[from] ImagingError),

@@ -1,7 +1,8 @@
 //! The sentences in Chinese.
 
+use danqing_imaging::Warning;
 use danqing_models::families::stable_diffusion::{PredictionSource, Predicts};
-use danqing_pipelines::DrawError;
+use danqing_pipelines::TaskError;
 use danqing_pipelines::plan::MemoryPlan;
 use danqing_pipelines::request::Phase;
 
@@ -214,19 +215,52 @@ impl Messages for Chinese {
         format!("{of} 张图片中有 {failed} 张未能放大")
     }
 
+    fn percent(&self, phase: &str, percent: f64, seconds: u64) -> String {
+        format!("{phase}：{percent:.0}%，还需 {seconds} 秒")
+    }
+
+    fn warning(&self, file: &str, warning: &Warning) -> String {
+        let said = match warning {
+            Warning::LeftOut { what, .. } => format!("其中的 {what} 未保留（{warning}）"),
+            Warning::FirstFrame => "这是动图，只取第一帧".into(),
+            Warning::FirstPage => "有多页，只取第一页".into(),
+            Warning::FloatValues => "浮点数值转换为 16 位，0…1 之外的部分被截去".into(),
+            Warning::NotForDiagnosis => "这是医学图像，此处的显示和结果不可用于诊断".into(),
+            Warning::InksWithoutProfile => "油墨色（CMYK）在没有可用配置文件的情况下转换，颜色可能与别处不同".into(),
+            other => other.to_string(),
+        };
+        format!("{file}：{said}")
+    }
+
+    fn frames(&self, frames: u64, per_second: f64) -> String {
+        format!("{frames} 帧，每秒 {per_second:.1} 帧")
+    }
+
+    fn bad_stream(&self, kind: &str) -> String {
+        format!("--stream 可为 y4m，或用 宽x高 表示 RGB 字节，不能是 {kind:?}")
+    }
+
+    fn broken_stream(&self, why: &str) -> String {
+        format!("无法写出视频帧：{why}")
+    }
+
+    fn no_dicom(&self, file: &str) -> String {
+        format!("只有 DICOM 文件才能写成 DICOM 文件：请把 {file} 改为 .png、.tiff、.jpg 或 .webp")
+    }
+
     fn kept(&self, file: &str, seed: u64) -> String {
         format!("已停止；用同样的选项加 --seed {seed} --resume {file} 可继续")
     }
 
-    fn draw_error(&self, error: &DrawError) -> String {
+    fn task_error(&self, error: &TaskError) -> String {
         match error {
-            DrawError::Stopped => "已停止，这张图片没有写入".into(),
-            DrawError::Memory { needed, available } => format!(
+            TaskError::Stopped => "已停止，这张图片没有写入".into(),
+            TaskError::Memory { needed, available } => format!(
                 "约需 {} MiB 内存，可用 {} MiB：请减小尺寸或同时绘制的张数，或关闭其他程序",
                 needed.div_ceil(1 << 20),
                 available >> 20
             ),
-            DrawError::NotANumber(what) => {
+            TaskError::NotANumber(what) => {
                 format!("网络产生了非数值（{what}）：可试 --precision f32，或换用其他模型或 VAE")
             }
             other => other.to_string(),

@@ -1,7 +1,8 @@
 //! The sentences in English.
 
+use danqing_imaging::Warning;
 use danqing_models::families::stable_diffusion::Predicts;
-use danqing_pipelines::DrawError;
+use danqing_pipelines::TaskError;
 use danqing_pipelines::plan::MemoryPlan;
 use danqing_pipelines::request::Phase;
 
@@ -203,13 +204,37 @@ impl Messages for English {
         format!("{failed} of {of} pictures could not be enlarged")
     }
 
+    fn percent(&self, phase: &str, percent: f64, seconds: u64) -> String {
+        format!("{phase}: {percent:.0} %, {seconds} s left")
+    }
+
+    fn warning(&self, file: &str, warning: &Warning) -> String {
+        format!("{file}: {warning}")
+    }
+
+    fn frames(&self, frames: u64, per_second: f64) -> String {
+        format!("{frames} frames, {per_second:.1} a second")
+    }
+
+    fn bad_stream(&self, kind: &str) -> String {
+        format!("--stream takes y4m, or WIDTHxHEIGHT for RGB bytes, not {kind:?}")
+    }
+
+    fn broken_stream(&self, why: &str) -> String {
+        format!("the frames cannot be written: {why}")
+    }
+
+    fn no_dicom(&self, file: &str) -> String {
+        format!("only a DICOM file becomes a DICOM file: write {file} as .png, .tiff, .jpg or .webp")
+    }
+
     fn kept(&self, file: &str, seed: u64) -> String {
         format!("stopped; go on with the same options and --seed {seed} --resume {file}")
     }
 
-    fn draw_error(&self, error: &DrawError) -> String {
+    fn task_error(&self, error: &TaskError) -> String {
         match error {
-            DrawError::Stopped => "stopped; this picture was not written".into(),
+            TaskError::Stopped => "stopped; this picture was not written".into(),
             other => other.to_string(),
         }
     }

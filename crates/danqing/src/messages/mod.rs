@@ -8,8 +8,9 @@ mod english;
 
 use std::env;
 
+use danqing_imaging::Warning;
 use danqing_models::families::stable_diffusion::Predicts;
-use danqing_pipelines::DrawError;
+use danqing_pipelines::TaskError;
 use danqing_pipelines::plan::MemoryPlan;
 use danqing_pipelines::request::Phase;
 
@@ -150,10 +151,22 @@ pub(crate) trait Messages: Sync {
     fn already_there(&self, file: &str) -> String;
     /// Some of several pictures failed.
     fn some_failed(&self, failed: usize, of: usize) -> String;
+    /// Percent of all work, and seconds left.
+    fn percent(&self, phase: &str, percent: f64, seconds: u64) -> String;
+    /// Something odd about a picture that was read all the same.
+    fn warning(&self, file: &str, warning: &Warning) -> String;
+    /// Frames of a stream that are done, and how fast.
+    fn frames(&self, frames: u64, per_second: f64) -> String;
+    /// A kind of stream that is none.
+    fn bad_stream(&self, kind: &str) -> String;
+    /// Nobody takes the frames, or there is no room.
+    fn broken_stream(&self, why: &str) -> String;
+    /// A DICOM file is asked of another picture.
+    fn no_dicom(&self, file: &str) -> String;
     /// A stopped run was kept.
     fn kept(&self, file: &str, seed: u64) -> String;
-    /// Why drawing failed.
-    fn draw_error(&self, error: &DrawError) -> String;
+    /// Why a task failed.
+    fn task_error(&self, error: &TaskError) -> String;
 }
 
 /// Why a command line was refused before any value was looked at.

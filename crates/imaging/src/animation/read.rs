@@ -19,6 +19,7 @@ pub struct Animation<'a> {
     format: Format,
     width: u32,
     height: u32,
+    frames: u32,
     plays: Plays,
     metadata: Metadata,
     warnings: Vec<Warning>,
@@ -56,6 +57,7 @@ impl<'a> Animation<'a> {
             format,
             width,
             height,
+            frames,
             plays,
             metadata: reading.metadata,
             warnings: reading.warnings,
@@ -80,6 +82,11 @@ impl<'a> Animation<'a> {
     /// True when there is more than one frame, as far as the file's structure tells.
     pub fn is_moving(&self) -> bool {
         matches!(self.source, Source::Moving(_))
+    }
+
+    /// How many frames there are, as far as the file's structure tells.
+    pub fn frames(&self) -> u32 {
+        self.frames
     }
 
     /// How often it is shown.

@@ -15,7 +15,7 @@ use danqing_tensor::{DType, Tensor};
 
 use crate::control::{Control, phase};
 use crate::denoiser::{LatentMask, UnetDenoiser};
-use crate::error::DrawError;
+use crate::error::TaskError;
 use crate::inpaint::{self, Area};
 use crate::latents;
 use crate::plan::{MemoryPlan, PlanInput, available_memory};
@@ -47,7 +47,7 @@ pub fn draw(
     request: &DrawRequest,
     tools: &DrawTools<'_>,
     control: &dyn Control,
-) -> Result<Vec<Drawn>, DrawError> {
+) -> Result<Vec<Drawn>, TaskError> {
     let settings = Settings::of(model, request)?;
     let plan = plan_memory(model, &settings, request);
     if let Some(available) = tools.memory.or_else(available_memory) {
@@ -72,7 +72,7 @@ pub fn sample_latents(
     request: &DrawRequest,
     tools: &DrawTools<'_>,
     control: &dyn Control,
-) -> Result<(Vec<f32>, NoiseShape), DrawError> {
+) -> Result<(Vec<f32>, NoiseShape), TaskError> {
     let settings = Settings::of(model, request)?;
     let sampled = Run { model, request, tools, control, settings: &settings }.sample()?;
     Ok((sampled.latents, sampled.shape))
@@ -86,7 +86,7 @@ pub fn encode_prompts(
     model: &StableDiffusion,
     request: &DrawRequest,
     control: &dyn Control,
-) -> Result<EncodedRun, DrawError> {
+) -> Result<EncodedRun, TaskError> {
     let settings = Settings::of(model, request)?;
     let run = Run { model, request, tools: &DrawTools::default(), control, settings: &settings };
     let mut passes = vec![(settings.steps, request.init.as_ref().map(|i| i.strength))];
@@ -122,7 +122,7 @@ fn second_pass_steps(settings: &Settings, hires: &HiresPass) -> usize {
     if hires.steps == 0 { settings.steps } else { hires.steps }
 }
 
-fn unchanged(settings: &Settings, request: &DrawRequest, init: &Init) -> Result<Vec<Drawn>, DrawError> {
+fn unchanged(settings: &Settings, request: &DrawRequest, init: &Init) -> Result<Vec<Drawn>, TaskError> {
     let picture = fitted(&init.picture, settings.width, settings.height)?;
     let infotext = Infotext::new(request.prompt.clone(), request.negative_prompt.clone());
     Ok((0..settings.batch)
@@ -130,7 +130,7 @@ fn unchanged(settings: &Settings, request: &DrawRequest, init: &Init) -> Result<
         .collect())
 }
 
-fn fitted(picture: &Picture, width: usize, height: usize) -> Result<Picture, DrawError> {
+fn fitted(picture: &Picture, width: usize, height: usize) -> Result<Picture, TaskError> {
     if (picture.width() as usize, picture.height() as usize) == (width, height) {
         return Ok(picture.clone());
     }
@@ -166,7 +166,7 @@ struct Sampled {
 }
 
 impl Run<'_> {
-    fn sample(&self) -> Result<Sampled, DrawError> {
+    fn sample(&self) -> Result<Sampled, TaskError> {
         let (model, settings, request) = (self.model, self.settings, self.request);
         phase(self.control, Phase::Encode, 0);
         let area = match &request.init {
@@ -207,7 +207,7 @@ impl Run<'_> {
         Ok(Sampled { latents, shape, area })
     }
 
-    fn decode(&self, sampled: Sampled) -> Result<Vec<Drawn>, DrawError> {
+    fn decode(&self, sampled: Sampled) -> Result<Vec<Drawn>, TaskError> {
         let Sampled { latents, shape, area } = sampled;
         let model = self.model;
         phase(self.control, Phase::Decode, 0);
@@ -237,7 +237,7 @@ impl Run<'_> {
         start: Option<&Start>,
         steps: usize,
         name: Phase,
-    ) -> Result<Vec<f32>, DrawError> {
+    ) -> Result<Vec<f32>, TaskError> {
         let (model, settings, request) = (self.model, self.settings, self.request);
         let (levels, full) = self.levels(steps, start.map(|s| s.strength))?;
         let prompts = match &self.tools.prompts {
@@ -249,7 +249,7 @@ impl Run<'_> {
         let fingerprint = fingerprint(model, request);
         if self.tools.resume.as_ref().is_some_and(|saved| saved.fingerprint != fingerprint) {
             let why = "the saved run was asked for something else: repeat its command, or start afresh without it";
-            return Err(DrawError::Request(why.into()));
+            return Err(TaskError::Request(why.into()));
         }
 
         let mut state = match &self.tools.resume {
@@ -265,7 +265,7 @@ impl Run<'_> {
             }
         };
         if state.x.len() != shape.numel() {
-            return Err(DrawError::Request("the saved run is of another size: start afresh without it".into()));
+            return Err(TaskError::Request("the saved run is of another size: start afresh without it".into()));
         }
 
         let guidance = GuidanceOptions {
@@ -298,7 +298,7 @@ impl Run<'_> {
         let outcome =
             sample(settings.sampler, &options, &mut denoiser, &levels.sigmas, &mut noise, &mut state, &mut observer)?;
         if outcome == Outcome::Stopped || self.control.stopped() {
-            return Err(DrawError::Stopped);
+            return Err(TaskError::Stopped);
         }
         let class = self.sampler_class().filter(|_| path == NoisePath::VarianceExploding);
         let end = class.map_or(1.0, |c| c.end_scale(levels.sigmas[total])) as f32;
@@ -314,7 +314,7 @@ impl Run<'_> {
     }
 
     /// The levels of a pass, and whether it starts from noise alone.
-    fn levels(&self, steps: usize, strength: Option<f32>) -> Result<(Levels, bool), DrawError> {
+    fn levels(&self, steps: usize, strength: Option<f32>) -> Result<(Levels, bool), TaskError> {
         let (model, settings) = (self.model, self.settings);
         let order = self.request.noise.order;
         let make = |steps| match order {
@@ -351,7 +351,7 @@ impl Run<'_> {
         diffusers::CLASSES.iter().find(own).filter(|_| self.request.noise.order == DrawOrder::Diffusers)
     }
 
-    fn noise(&self, shape: NoiseShape) -> Result<SeededNoise, DrawError> {
+    fn noise(&self, shape: NoiseShape) -> Result<SeededNoise, TaskError> {
         let wish = &self.request.noise;
         let noise = SeededNoise::new(wish.generator, wish.order, shape, self.request.seed)
             .with_step_seed_delta(wish.step_seed_delta);
@@ -361,7 +361,7 @@ impl Run<'_> {
         })
     }
 
-    fn start(&self, area: &Area) -> Result<Start, DrawError> {
+    fn start(&self, area: &Area) -> Result<Start, TaskError> {
         let (model, batch) = (self.model, self.settings.batch);
         let one = latents::encode(&model.autoencoder, &[&area.picture], model.dtype)?;
         let f = model.autoencoder.config().downscale();
@@ -374,7 +374,7 @@ impl Run<'_> {
     }
 
     /// Mask and masked picture of an inpainting network, `[1, h, w, 1 + c]`; without a mask all is drawn anew.
-    fn inpainting_channels(&self, area: &Area, mask: Option<&[u8]>) -> Result<Tensor, DrawError> {
+    fn inpainting_channels(&self, area: &Area, mask: Option<&[u8]>) -> Result<Tensor, TaskError> {
         let (model, settings) = (self.model, self.settings);
         let f = model.autoencoder.config().downscale();
         let (h, w) = (settings.height / f, settings.width / f);
@@ -396,7 +396,7 @@ impl Run<'_> {
     }
 
     /// Latents decoded, enlarged as pictures and encoded again: sharper than enlarging the latents themselves.
-    fn enlarged(&self, latents: &[f32], from: NoiseShape, to: NoiseShape) -> Result<Vec<f32>, DrawError> {
+    fn enlarged(&self, latents: &[f32], from: NoiseShape, to: NoiseShape) -> Result<Vec<f32>, TaskError> {
         let model = self.model;
         let f = model.autoencoder.config().downscale();
         let sizes = [from.batch, from.channels, from.height, from.width];
@@ -474,7 +474,7 @@ fn add_start(x: &mut [f32], start: &Start, alpha: f32) {
     }
 }
 
-fn repeated(one: &Tensor, batch: usize) -> Result<Tensor, DrawError> {
+fn repeated(one: &Tensor, batch: usize) -> Result<Tensor, TaskError> {
     Ok(Tensor::concat(&vec![one; batch], 0)?)
 }
 

@@ -15,7 +15,7 @@ use danqing_sampling::{
     sample,
 };
 
-use crate::DrawError;
+use crate::TaskError;
 use crate::control::{Control, phase};
 use crate::layout::{from_nhwc, to_nhwc};
 use crate::request::{DrawRequest, Drawn, Event, Phase};
@@ -34,7 +34,7 @@ pub struct PixelModel {
 ///
 /// # Errors
 /// When the request makes no sense, was stopped, or the network fails.
-pub fn draw_pixels(model: &PixelModel, request: &DrawRequest, control: &dyn Control) -> Result<Vec<Drawn>, DrawError> {
+pub fn draw_pixels(model: &PixelModel, request: &DrawRequest, control: &dyn Control) -> Result<Vec<Drawn>, TaskError> {
     let settings = Settings::without_words(model.network.side, request)?;
     let shape = NoiseShape {
         batch: settings.batch,
@@ -73,7 +73,7 @@ pub fn from_noise(
     values: &[f32],
     noise: &mut dyn NoiseSource,
     control: &dyn Control,
-) -> Result<Vec<f32>, DrawError> {
+) -> Result<Vec<f32>, TaskError> {
     // Whole timesteps: the network has a table of them.
     let spacing = ScheduleOptions { manner: SpacingManner::Ddim, ..Default::default() };
     let levels = settings.schedule.levels(&network.noise, settings.steps, &spacing)?;
@@ -89,7 +89,7 @@ pub fn from_noise(
     let options = SamplerOptions { eta, ..Default::default() };
     let outcome = sample(settings.sampler, &options, &mut denoiser, &levels.sigmas, noise, &mut state, &mut observer)?;
     if outcome == Outcome::Stopped {
-        return Err(DrawError::Stopped);
+        return Err(TaskError::Stopped);
     }
     Ok(state.x)
 }
@@ -100,7 +100,7 @@ struct PixelDenoiser<'a> {
 }
 
 impl PixelDenoiser<'_> {
-    fn evaluate(&self, x: &[f32], sigma: f64) -> Result<Vec<f32>, DrawError> {
+    fn evaluate(&self, x: &[f32], sigma: f64) -> Result<Vec<f32>, TaskError> {
         let PixelDdpm { channels, side, noise, .. } = self.network;
         let one = channels * side * side;
         let batch = x.len() / one;
@@ -116,7 +116,7 @@ impl Denoiser for PixelDenoiser<'_> {
     fn denoise(&mut self, x: &[f32], sigma: f64, denoised: &mut [f32]) -> Result<(), DenoiseError> {
         let output = self.evaluate(x, sigma)?;
         if output.iter().any(|v| !v.is_finite()) {
-            return Err(DrawError::NotANumber("network").into());
+            return Err(TaskError::NotANumber("network").into());
         }
         PredictionType::Epsilon.denoised(x, &output, sigma, denoised)?;
         denoised.iter_mut().for_each(|v| *v = v.clamp(-1.0, 1.0));
@@ -133,7 +133,7 @@ impl Denoiser for PixelDenoiser<'_> {
 }
 
 /// `[c, h, w]` in -1..1 → picture; one channel is grey.
-fn picture(values: &[f32], shape: NoiseShape) -> Result<Picture, DrawError> {
+fn picture(values: &[f32], shape: NoiseShape) -> Result<Picture, TaskError> {
     let plane = shape.height * shape.width;
     let value = |channel: usize, pixel: usize| {
         let v = values[channel.min(shape.channels - 1) * plane + pixel];

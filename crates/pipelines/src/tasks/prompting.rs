@@ -2,7 +2,7 @@
 
 use danqing_models::families::stable_diffusion::StableDiffusion;
 
-use crate::DrawError;
+use crate::TaskError;
 use crate::conditioning::{EncodeOptions, EncodedPrompts, encode};
 use crate::control::Control;
 use crate::denoiser::{PromptShare, StepPrompts};
@@ -28,9 +28,9 @@ impl EncodedRun {
     }
 
     /// The prompts of pass `number`, which has so many steps.
-    pub(crate) fn pass(&self, number: usize, steps: usize) -> Result<Prompts, DrawError> {
+    pub(crate) fn pass(&self, number: usize, steps: usize) -> Result<Prompts, TaskError> {
         let fits = self.passes.get(number).filter(|p| p.steps.len() == steps);
-        fits.cloned().ok_or_else(|| DrawError::Request("the prompts were encoded for another request".into()))
+        fits.cloned().ok_or_else(|| TaskError::Request("the prompts were encoded for another request".into()))
     }
 
     /// The encodings of the first pass.
@@ -46,11 +46,11 @@ pub(crate) fn prompts_of(
     steps: usize,
     first_pass: usize,
     control: &dyn Control,
-) -> Result<Prompts, DrawError> {
+) -> Result<Prompts, TaskError> {
     let plan = |text: &str, negative: bool| {
         let first_pass_steps = (first_pass != steps).then_some(first_pass);
         let options = PromptOptions { dialect: request.dialect, steps, first_pass_steps, negative };
-        prompts::plan(text, &options).map_err(|e| DrawError::Request(e.to_string()))
+        prompts::plan(text, &options).map_err(|e| TaskError::Request(e.to_string()))
     };
     let positive = plan(&request.prompt, false)?;
     let negative = plan(&request.negative_prompt, true)?;

@@ -13,7 +13,7 @@ use danqing_imaging::sheet::{SheetOptions, contact_sheet};
 use danqing_imaging::{GenerationInfo, Picture};
 use danqing_models::autoencoders::TinyDecoder;
 use danqing_models::families::stable_diffusion::StableDiffusion;
-use danqing_pipelines::DrawError;
+use danqing_pipelines::TaskError;
 use danqing_pipelines::request::{DrawRequest, Drawn};
 use danqing_pipelines::resume::SavedRun;
 use danqing_pipelines::settings::Settings;
@@ -121,7 +121,7 @@ fn resume(invocation: &Invocation, several_runs: bool) -> Result<Option<SavedRun
         }
     }
     let Some(path) = invocation.path("resume") else { return Ok(None) };
-    SavedRun::read(path).map(Some).map_err(|e| Failure::Failed(messages.draw_error(&e)))
+    SavedRun::read(path).map(Some).map_err(|e| Failure::Failed(messages.task_error(&e)))
 }
 
 /// The model that flags ask for, else the one that the picture names if it is here, else that of the settings.
@@ -278,18 +278,18 @@ impl Session<'_> {
     }
 
     /// The failure for an error; a run that was stopped is kept if that was asked for.
-    fn failed(&self, error: &DrawError, request: &DrawRequest) -> Failure {
+    fn failed(&self, error: &TaskError, request: &DrawRequest) -> Failure {
         self.watch.finish();
         let messages = self.invocation.messages();
-        if !matches!(error, DrawError::Stopped) {
-            return Failure::Failed(messages.draw_error(error));
+        if !matches!(error, TaskError::Stopped) {
+            return Failure::Failed(messages.task_error(error));
         }
         let (Some(path), Some(run)) = (self.invocation.path("save-run"), self.watch.run()) else {
-            return Failure::Stopped(messages.draw_error(error));
+            return Failure::Stopped(messages.task_error(error));
         };
         match run.write(path) {
             Ok(()) => Failure::Stopped(messages.kept(&path.display().to_string(), request.seed)),
-            Err(e) => Failure::Failed(messages.draw_error(&e)),
+            Err(e) => Failure::Failed(messages.task_error(&e)),
         }
     }
 }

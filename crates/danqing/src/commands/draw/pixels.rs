@@ -1,7 +1,7 @@
 //! `danqing draw "" --model FILE` with a network of pixels, which knows no words.
 
 use danqing_models::families::stable_diffusion::{PredictionSource, Predicts};
-use danqing_pipelines::DrawError;
+use danqing_pipelines::TaskError;
 use danqing_pipelines::request::DrawRequest;
 use danqing_pipelines::settings::Settings;
 use danqing_pipelines::tasks::pixels::{PixelModel, draw_pixels};
@@ -25,11 +25,11 @@ pub(super) fn run(
     count: usize,
 ) -> Result<(), Failure> {
     let messages = invocation.messages();
-    let failed = |error: DrawError| {
+    let failed = |error: TaskError| {
         watch.finish();
         match error {
-            DrawError::Stopped => Failure::Stopped(messages.draw_error(&error)),
-            _ => Failure::Failed(messages.draw_error(&error)),
+            TaskError::Stopped => Failure::Stopped(messages.task_error(&error)),
+            _ => Failure::Failed(messages.task_error(&error)),
         }
     };
     let settings = Settings::without_words(model.network.side, &request).map_err(failed)?;

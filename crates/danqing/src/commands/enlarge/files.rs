@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use danqing_imaging::Format;
+use danqing_imaging::animation::Animation;
+use danqing_imaging::{DecodeLimits, Format, read_file};
 
 use crate::commands::Invocation;
 use crate::failure::Failure;
@@ -36,7 +37,7 @@ pub(super) fn jobs(invocation: &Invocation) -> Result<Vec<Job>, Failure> {
         let entries = std::fs::read_dir(path).map_err(|e| Failure::Failed(format!("{}: {e}", path.display())))?;
         let mut inside: Vec<PathBuf> = entries
             .filter_map(|entry| Some(entry.ok()?.path()))
-            .filter(|p| p.is_file() && Format::for_writing(p).is_ok())
+            .filter(|p| p.is_file() && (Format::for_writing(p).is_ok() || is_medical(p)))
             .collect();
         inside.sort();
         pictures.extend(inside);
@@ -50,7 +51,9 @@ pub(super) fn jobs(invocation: &Invocation) -> Result<Vec<Job>, Failure> {
         && !path.is_dir()
         && path.extension().is_some()
     {
-        Format::for_labelled(path).map_err(|e| Failure::of(&e))?;
+        if !is_medical(path) {
+            Format::for_labelled(path).map_err(|e| Failure::of(&e))?;
+        }
         return Ok(vec![Job { from: pictures.remove(0), to: path.to_owned() }]);
     }
     if let Some(folder) = output {
@@ -65,20 +68,36 @@ pub(super) fn jobs(invocation: &Invocation) -> Result<Vec<Job>, Failure> {
     }
 }
 
+/// Whether a path has the ending of DICOM files.
+pub(super) fn is_medical(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ["dcm", "dicom"].iter().any(|known| ending.eq_ignore_ascii_case(known)))
+}
+
 /// Where the result of a picture goes: of its name in `folder`, or beside it as `name-enlarged`. What cannot be written in the
-/// picture's own format, or would lose colours there as in GIF, becomes PNG.
+/// picture's own format, or would lose colours there as a GIF that stands still, becomes PNG.
 fn result_of(from: &Path, folder: Option<&Path>) -> PathBuf {
     let stem = from.file_stem().unwrap_or_default().to_string_lossy();
     let ending = match from.extension() {
-        Some(ending) if Format::for_labelled(from).is_ok_and(|format| format != Format::Gif) => {
-            ending.to_string_lossy().into_owned()
-        }
+        Some(ending) if is_medical(from) || keeps_format(from) => ending.to_string_lossy().into_owned(),
         _ => "png".into(),
     };
     match folder {
         Some(folder) => folder.join(format!("{stem}.{ending}")),
         None => from.with_file_name(format!("{stem}-enlarged.{ending}")),
     }
+}
+
+fn keeps_format(from: &Path) -> bool {
+    match Format::for_labelled(from) {
+        Ok(Format::Gif) => moves(from),
+        other => other.is_ok(),
+    }
+}
+
+/// Whether a GIF moves; one that cannot be read fails later, with the reason.
+fn moves(gif: &Path) -> bool {
+    let limits = DecodeLimits::default();
+    read_file(gif, &limits).is_ok_and(|bytes| Animation::open(&bytes, &limits).is_ok_and(|a| a.is_moving()))
 }
 
 #[cfg(test)]
@@ -91,5 +110,6 @@ mod tests {
         assert_eq!(to("a/b.jpg", None), Path::new("a/b-enlarged.jpg"));
         assert_eq!(to("a/b.PNG", Some("c")), Path::new("c/b.PNG"));
         assert_eq!(to("a/b.gif", Some("c")), Path::new("c/b.png"));
+        assert_eq!(to("a/b.dcm", None), Path::new("a/b-enlarged.dcm"));
     }
 }

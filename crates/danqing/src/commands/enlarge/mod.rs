@@ -1,13 +1,23 @@
 //! `danqing enlarge`: larger and cleaner pictures.
 
 mod files;
+mod medical;
+mod moving;
+mod progress;
+mod report;
+mod still;
+mod stream;
 
-use danqing_imaging::sheet::{SheetOptions, contact_sheet};
+use std::time::Instant;
+
+use danqing_imaging::animation::Animation;
+use danqing_imaging::dicom::is_dicom;
 use danqing_imaging::xmp::DigitalSourceType;
-use danqing_imaging::{DecodeLimits, EncodeOptions, Filter, Picture, ResizeOptions, open, resize, save};
-use danqing_models::upscalers::Upscaler;
-use danqing_pipelines::DrawError;
-use danqing_pipelines::tasks::enlarge::{EnlargeOptions, TargetSize, enlarge};
+use danqing_imaging::{DecodeLimits, EncodeOptions, Format, Metadata, Warning, read_file};
+use danqing_pipelines::TaskError;
+use danqing_pipelines::control::Control;
+use danqing_pipelines::request::Phase;
+use danqing_pipelines::tasks::enlarge::{EnlargeOptions, Link, TargetSize, native_scale};
 
 use super::{CommandSpec, Invocation};
 use crate::arguments::{Argument, Group, Kind};
@@ -17,6 +27,8 @@ use crate::progress::{Watch, catch_interrupts};
 use crate::settings::PRECISIONS;
 use crate::wire::{self, NamedUpscaler};
 use files::Job;
+use progress::Share;
+use report::{Entry, Outcome};
 
 /// The command.
 pub(crate) static COMMAND: CommandSpec = CommandSpec {
@@ -26,12 +38,17 @@ pub(crate) static COMMAND: CommandSpec = CommandSpec {
         "Networks of the common architectures are read from .safetensors, .pth, ncnn's .param with its .bin, and TensorFlow's .pb, and \
          recognised by what is in them; several work one after the other. Whatever they make is brought to the size that is asked for. Without a network the cubic \
          filter enlarges, and the program says so.\n\n\
-         Of a folder every picture in it is taken. Pictures are cut into tiles, so that large ones need little memory. Texts, EXIF and \
-         colour profile are kept, and the IPTC source type says that the picture was enhanced.",
+         Of a folder every picture in it is taken. Pictures are cut into tiles and written row by row, so that large results need little memory; \
+         16 bits, grey and alpha stay where the result's format has them. Moving GIF, PNG and WebP are enlarged frame by frame. Texts, EXIF and \
+         colour profile are kept, and the IPTC source type says that the picture was enhanced. DICOM files (.dcm) become derived DICOM files \
+         with a new identity, not for diagnosis; in other formats nothing of the patient's data is left.\n\n\
+         --stream takes frames from standard input and gives them to standard output, for video programs: y4m, or WIDTHxHEIGHT for bare RGB bytes.",
         "网络文件可以是常见结构的 .safetensors、.pth、ncnn 的 .param（连同 .bin）或 TensorFlow 的 .pb，按内容自动识别；可依次使用多个。\
          结果会再缩放到所要求的尺寸。没有指定网络时用三次插值放大，并会说明。\n\n\
-         给出文件夹时处理其中所有图片。图片分块处理，大图也不占很多内存。文字、EXIF 和颜色配置会保留，\
-         IPTC 来源类型会注明图片经过增强。",
+         给出文件夹时处理其中所有图片。图片分块处理、逐行写出，结果再大也不占很多内存；格式支持时保留 16 位、灰度和透明度。\
+         动态 GIF、PNG 和 WebP 逐帧放大。文字、EXIF 和颜色配置会保留，IPTC 来源类型会注明图片经过增强。\
+         DICOM 文件（.dcm）得到带新标识的派生 DICOM 文件，不可用于诊断；写成其他格式时不含任何患者信息。\n\n\
+         --stream 从标准输入读取视频帧并写到标准输出，供视频程序使用：y4m，或用 宽x高 表示纯 RGB 字节。",
     ),
     usage: text("danqing enlarge [OPTIONS] <FILE>...", "danqing enlarge [选项] <文件>..."),
     groups: &[
@@ -41,6 +58,8 @@ pub(crate) static COMMAND: CommandSpec = CommandSpec {
                 Argument::positional("files", "FILE", Kind::Paths, text("Pictures, or folders of pictures", "图片，或图片文件夹")),
                 Argument::option("output", "FILE", Kind::Path, text("Where to write: a file for one picture, a folder for several; beside the pictures, as name-enlarged, when not given", "输出：单张为文件，多张为文件夹；不给则写在原图旁，名为 原名-enlarged")).short('o'),
                 Argument::switch("skip-existing", text("Leave out pictures whose result is already there", "跳过已有结果的图片")),
+                Argument::option("report", "FILE", Kind::Path, text("Also write what became of each picture, as .csv or .json", "另存每张图片的处理结果，.csv 或 .json")),
+                Argument::option("stream", "KIND", Kind::Text, text("Frames from standard input to standard output: y4m, or WIDTHxHEIGHT for RGB bytes", "从标准输入到标准输出处理视频帧：y4m，或 宽x高（RGB 字节）")),
                 Argument::option("compare", "FILE", Kind::Path, text("Also write a sheet: the cubic filter beside the result", "另存对比图：三次插值与结果并排")),
                 Argument::option("quality", "N", Kind::Count(1, 100), text("Quality of JPEG", "JPEG 质量")),
             ],
@@ -58,6 +77,7 @@ pub(crate) static COMMAND: CommandSpec = CommandSpec {
             title: text("Networks", "网络"),
             arguments: &[
                 Argument::option("upscaler", "NAME,...", Kind::Text, text("Network files, or names of files in the model folders; several with commas, in their order", "网络文件或模型文件夹中的名称；多个用逗号分隔，依次使用")).short('u'),
+                Argument::option("strength", "N", Kind::Number(0.0, 1.0), text("How much of what networks that clean without enlarging change is taken", "不放大的去噪、修复网络的强度")),
                 Argument::option("tile", "N", Kind::Count(16, 8192), text("Side of a tile in pixels; smaller needs less memory", "分块边长（像素），越小越省内存")),
                 Argument::option("precision", "KIND", Kind::Choice(PRECISIONS), text("Arithmetic", "运算精度")),
                 Argument::option("threads", "N", Kind::Count(1, 1024), text("Threads of computation", "计算线程数")),
@@ -69,6 +89,7 @@ pub(crate) static COMMAND: CommandSpec = CommandSpec {
         ("danqing enlarge photo.jpg -u realesr-general-x4v3.pth -o big.png", text("Four times as large", "放大四倍")),
         ("danqing enlarge photo.jpg -u denoise.pth,span-x4.safetensors --width 3000 -o big.jpg", text("Clean, enlarge, bring to a width", "先去噪再放大到指定宽度")),
         ("danqing enlarge holiday/ -u span-x2.pth -o large/ --skip-existing", text("A folder, going on where it was stopped", "处理整个文件夹，可续做")),
+        ("ffmpeg -i in.mp4 -f yuv4mpegpipe - | danqing enlarge --stream y4m -u span-x2.pth | ffmpeg -i - out.mp4", text("A video, with ffmpeg at both ends", "视频，两端用 ffmpeg")),
     ],
     run,
 };
@@ -79,6 +100,9 @@ fn run(invocation: &Invocation) -> Result<(), Failure> {
         size: size(invocation)?,
         tile: invocation.count("tile").map_or(EnlargeOptions::default().tile, |n| n as usize),
     };
+    if let Some(kind) = invocation.text("stream") {
+        return stream::run(invocation, kind, &options);
+    }
     let jobs = files::jobs(invocation)?;
     if jobs.len() > 1 && invocation.path("compare").is_some() {
         return Err(Failure::Usage(messages.one_picture("--compare")));
@@ -86,32 +110,64 @@ fn run(invocation: &Invocation) -> Result<(), Failure> {
     let networks = wire::open_upscalers(invocation)?;
     catch_interrupts(messages)?;
     let watch = Watch::new(invocation.language, invocation.is("quiet"), None, false);
+    introduce(invocation, &watch, &networks);
+    let weight = |job: &Job| std::fs::metadata(&job.from).map_or(1, |file| file.len().max(1));
+    let share = Share::new(&watch, jobs.iter().map(weight).sum());
+    let session =
+        Session { invocation, watch: &watch, links: links(invocation, &networks), networks: &networks, options };
+    watch.begin(Phase::Enlarge);
+    let several = jobs.len() > 1;
+    let mut entries = Vec::with_capacity(jobs.len());
+    let mut stopped = None;
+    for (i, job) in jobs.iter().enumerate() {
+        if several {
+            watch.picture(format!("{}/{} ", i + 1, jobs.len()));
+        }
+        share.begin(weight(job));
+        let entry = session.entry(job, &share);
+        share.end();
+        match entry {
+            Ok(entry) => {
+                // With several pictures one that fails is no reason to leave out the others.
+                if let Outcome::Failed(why) = &entry.outcome {
+                    watch.complain(&messages.error(&format!("{}: {why}", job.from.display())));
+                }
+                entries.push(entry);
+            }
+            Err(failure) => {
+                stopped = Some(failure);
+                break;
+            }
+        }
+    }
+    watch.finish();
+    if let Some(path) = invocation.path("report") {
+        report::write(path, &entries)?;
+    }
+    let failures: Vec<&Entry> = entries.iter().filter(|e| matches!(e.outcome, Outcome::Failed(_))).collect();
+    match (stopped, failures.len()) {
+        (Some(failure), _) => Err(failure),
+        (None, 0) => Ok(()),
+        (None, failed) => Err(Failure::Failed(messages.some_failed(failed, jobs.len()))),
+    }
+}
+
+/// Says which networks work.
+fn introduce(invocation: &Invocation, watch: &Watch, networks: &[NamedUpscaler]) {
+    let messages = invocation.messages();
     if networks.is_empty() {
         watch.say(&messages.cubic_only());
     }
-    for NamedUpscaler { name, network } in &networks {
+    for NamedUpscaler { name, network } in networks {
         let info = network.info();
         watch.say(&messages.upscaler(name, info.architecture, info.scale, info.parameters));
     }
-    let session = Session { invocation, watch, networks, options };
-    let several = jobs.len() > 1;
-    let mut failed = 0;
-    for (i, job) in jobs.iter().enumerate() {
-        if several {
-            session.watch.picture(format!("{}/{} ", i + 1, jobs.len()));
-        }
-        match session.one(job) {
-            Ok(()) => {}
-            // With several pictures one that fails is no reason to leave out the others.
-            Err(Failure::Failed(why)) if several => {
-                session.watch.finish();
-                eprintln!("{}", messages.error(&format!("{}: {why}", job.from.display())));
-                failed += 1;
-            }
-            Err(failure) => return Err(failure),
-        }
-    }
-    if failed > 0 { Err(Failure::Failed(messages.some_failed(failed, jobs.len()))) } else { Ok(()) }
+}
+
+/// The chain that the line asks for.
+fn links<'a>(invocation: &Invocation, networks: &'a [NamedUpscaler]) -> Vec<Link<'a>> {
+    let strength = invocation.number("strength").unwrap_or(1.0) as f32;
+    networks.iter().map(|n| Link { network: n.network.as_ref(), strength }).collect()
 }
 
 /// The size that was asked for.
@@ -131,50 +187,89 @@ fn size(invocation: &Invocation) -> Result<TargetSize, Failure> {
     }
 }
 
+/// Sizes of a picture before and after.
+type Sizes = ((u32, u32), (u32, u32));
+
 struct Session<'a> {
     invocation: &'a Invocation,
-    watch: Watch,
-    networks: Vec<NamedUpscaler>,
+    watch: &'a Watch,
+    links: Vec<Link<'a>>,
+    networks: &'a [NamedUpscaler],
     options: EnlargeOptions,
 }
 
 impl Session<'_> {
-    fn one(&self, job: &Job) -> Result<(), Failure> {
+    /// Does one picture and tells what became of it.
+    ///
+    /// # Errors
+    /// Only what ends the batch: that the user stopped it.
+    fn entry(&self, job: &Job, control: &dyn Control) -> Result<Entry, Failure> {
+        let began = Instant::now();
         let messages = self.invocation.messages();
-        if self.invocation.is("skip-existing") && job.to.exists() {
-            self.watch.say(&messages.already_there(&job.to.display().to_string()));
-            return Ok(());
-        }
-        let failed = |e: &dyn std::fmt::Display| Failure::of(e);
-        let picture = open(&job.from, &DecodeLimits::default()).map_err(|e| failed(&e))?;
-        let networks: Vec<&dyn Upscaler> = self.networks.iter().map(|n| n.network.as_ref()).collect();
-        let result = enlarge(&picture, &networks, &self.options, &self.watch);
-        self.watch.finish();
-        let mut enlarged = result.map_err(|error| match error {
-            DrawError::Stopped => Failure::Stopped(messages.draw_error(&error)),
-            other => Failure::Failed(messages.draw_error(&other)),
-        })?;
-        // A picture that a model drew stays one that a model drew.
-        if enlarged.metadata.digital_source_type().is_none() && !networks.is_empty() {
-            enlarged.metadata.set_digital_source_type(DigitalSourceType::AlgorithmicallyEnhanced);
-        }
-        let quality = self.invocation.count("quality").map_or(EncodeOptions::default().jpeg_quality, |n| n as u8);
-        let encoding = EncodeOptions { jpeg_quality: quality, ..Default::default() };
-        save(&job.to, &enlarged, &encoding).map_err(|e| failed(&e))?;
-        if let Some(path) = self.invocation.path("compare") {
-            save(path, &self.sheet(&picture, &enlarged)?, &encoding).map_err(|e| failed(&e))?;
-        }
-        let size = (enlarged.width(), enlarged.height());
-        self.watch.say(&messages.wrote(&job.to.display().to_string(), size, None, false));
-        Ok(())
+        let to = job.to.display().to_string();
+        let (sizes, outcome) = if self.invocation.is("skip-existing") && job.to.exists() {
+            self.watch.say(&messages.already_there(&to));
+            (None, Outcome::Skipped)
+        } else {
+            match self.one(job, control) {
+                Ok(sizes) => {
+                    self.watch.say(&messages.wrote(&to, sizes.1, None, false));
+                    (Some(sizes), Outcome::Written)
+                }
+                Err(Failure::Stopped(why)) => return Err(Failure::Stopped(why)),
+                Err(failure) => (None, Outcome::Failed(failure.sentence().to_owned())),
+            }
+        };
+        Ok(Entry { job: job.clone(), sizes, seconds: began.elapsed().as_secs_f64(), outcome })
     }
 
-    /// What the cubic filter makes of the picture, beside the result.
-    fn sheet(&self, picture: &Picture, enlarged: &Picture) -> Result<Picture, Failure> {
-        let cubic = ResizeOptions { filter: Filter::Bicubic, ..Default::default() };
-        let plain = resize(picture, enlarged.width(), enlarged.height(), &cubic).map_err(|e| Failure::of(&e))?;
-        let options = SheetOptions { columns: 2, ..Default::default() };
+    fn one(&self, job: &Job, control: &dyn Control) -> Result<Sizes, Failure> {
+        let limits = DecodeLimits::default();
+        let bytes = read_file(&job.from, &limits).map_err(|e| Failure::of(&e))?;
+        if files::is_medical(&job.to) {
+            return self.medical(&bytes, job, control);
+        }
+        let format = Format::for_labelled(&job.to).map_err(|e| Failure::of(&e))?;
+        if matches!(format, Format::Gif | Format::Png | Format::WebP) && !is_dicom(&bytes) {
+            let animation = Animation::open(&bytes, &limits).map_err(|e| Failure::of(&e))?;
+            if animation.is_moving() {
+                return self.moving(animation, format, job, control);
+            }
+        }
+        self.still(&bytes, format, job, control)
+    }
+
+    /// A picture of `from` after the chain.
+    fn target(&self, from: (u32, u32)) -> (u32, u32) {
+        self.options.size.of(from, native_scale(&self.links))
+    }
+
+    fn encoding(&self) -> EncodeOptions {
+        let quality = self.invocation.count("quality").map_or(EncodeOptions::default().jpeg_quality, |n| n as u8);
+        EncodeOptions { jpeg_quality: quality, ..Default::default() }
+    }
+
+    /// States that the picture was enhanced. One that a model drew stays one that a model drew.
+    fn label(&self, metadata: &mut Metadata) {
+        if metadata.digital_source_type().is_none() && !self.networks.is_empty() {
+            metadata.set_digital_source_type(DigitalSourceType::AlgorithmicallyEnhanced);
+        }
+    }
+
+    fn warn(&self, job: &Job, warnings: &[Warning]) {
+        for warning in warnings {
+            self.watch.say(&self.invocation.messages().warning(&job.from.display().to_string(), warning));
+        }
+    }
+
+    fn failed(&self, error: &TaskError) -> Failure {
+        let sentence = self.invocation.messages().task_error(error);
+        if matches!(error, TaskError::Stopped) { Failure::Stopped(sentence) } else { Failure::Failed(sentence) }
+    }
+
+    /// The networks' names, for people.
+    fn chain(&self) -> String {
         let names: Vec<&str> = self.networks.iter().map(|n| n.name.as_str()).collect();
-        contact_sheet(&[&plain, enlarged], &["bicubic", &names.join(" + ")], &options).map_err(|e| Failure::of(&e))
+        if names.is_empty() { "bicubic".into() } else { names.join(" + ") }
     }
 }

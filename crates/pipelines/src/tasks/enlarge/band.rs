@@ -6,13 +6,15 @@ use danqing_imaging::resample::{Kernel, RowResampler};
 use danqing_models::upscalers::Upscaler;
 use danqing_tensor::{DType, Tensor, no_grad};
 
-use super::tile_done;
+use super::{Link, tile_done};
 use crate::control::Control;
-use crate::error::DrawError;
+use crate::error::TaskError;
 
 /// Takes RGB rows of a picture and gives those that a network makes of it, as soon as it can.
 pub(super) struct Band<'a> {
     network: &'a dyn Upscaler,
+    /// How much of a restoring network's change is taken.
+    strength: f32,
     width: usize,
     height: usize,
     tile: usize,
@@ -34,7 +36,7 @@ pub(super) struct Progress<'a> {
 }
 
 /// What takes enlarged rows.
-pub(super) type Sink<'a> = &'a mut dyn FnMut(&[f32]) -> Result<(), DrawError>;
+pub(super) type Sink<'a> = &'a mut dyn FnMut(&[f32]) -> Result<(), TaskError>;
 
 /// Where a tile is taken from along one axis: what is read, and what is kept of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,12 +54,14 @@ impl Span {
 }
 
 impl<'a> Band<'a> {
-    pub fn new(network: &'a dyn Upscaler, width: usize, height: usize, tile: usize) -> Self {
+    pub fn new(link: Link<'a>, width: usize, height: usize, tile: usize) -> Self {
+        let Link { network, strength } = link;
         let info = network.info();
         let to = (width * info.scale, height * info.scale);
         let chroma = (info.channels == 1).then(|| Chroma::new((width, height), to));
         let tile = tile.max(info.least).max(1).next_multiple_of(info.multiple);
-        Self { network, width, height, tile, rows: VecDeque::new(), first: 0, next: 0, done: 0, chroma }
+        let strength = if info.scale == 1 { strength } else { 1.0 };
+        Self { network, strength, width, height, tile, rows: VecDeque::new(), first: 0, next: 0, done: 0, chroma }
     }
 
     /// Tiles of the whole picture.
@@ -66,7 +70,7 @@ impl<'a> Band<'a> {
     }
 
     /// Takes the next row, and gives a band of enlarged ones when there are enough.
-    pub fn push(&mut self, row: &[f32], progress: &mut Progress<'_>, sink: Sink<'_>) -> Result<(), DrawError> {
+    pub fn push(&mut self, row: &[f32], progress: &mut Progress<'_>, sink: Sink<'_>) -> Result<(), TaskError> {
         if let Some(chroma) = &mut self.chroma {
             chroma.push(row);
         }
@@ -89,7 +93,7 @@ impl<'a> Band<'a> {
         Ok(())
     }
 
-    fn band(&mut self, down: Span, progress: &mut Progress<'_>, sink: Sink<'_>) -> Result<(), DrawError> {
+    fn band(&mut self, down: Span, progress: &mut Progress<'_>, sink: Sink<'_>) -> Result<(), TaskError> {
         let info = self.network.info();
         let (scale, channels) = (info.scale, info.channels);
         let height = (down.keep.1 - down.keep.0) * scale;
@@ -110,7 +114,10 @@ impl<'a> Band<'a> {
             tile_done(progress.control, *progress.done, progress.total)?;
         }
         if lines.iter().any(|v| !v.is_finite()) {
-            return Err(DrawError::NotANumber("while enlarging"));
+            return Err(TaskError::NotANumber("while enlarging"));
+        }
+        if self.strength != 1.0 {
+            self.weaken(&mut lines, down.keep.0, pitch);
         }
         for line in lines.chunks_exact(pitch) {
             match &mut self.chroma {
@@ -121,8 +128,22 @@ impl<'a> Band<'a> {
         Ok(())
     }
 
+    /// Lays the rows from `top`, of the same size as the input's, over what they were made of.
+    fn weaken(&self, lines: &mut [f32], top: usize, pitch: usize) {
+        let colours = self.network.info().channels;
+        for (line, row) in lines.chunks_exact_mut(pitch).zip(self.rows.range(top - self.first..)) {
+            let pixels = line.chunks_exact_mut(colours).zip(row.chunks_exact(3));
+            for (made, given) in pixels {
+                match made {
+                    [y] => *y = lerp(luma(given), *y, self.strength),
+                    _ => made.iter_mut().zip(given).for_each(|(m, g)| *m = lerp(*g, *m, self.strength)),
+                }
+            }
+        }
+    }
+
     /// The tile's pixels; sides that the network cannot take are filled up by mirroring.
-    fn tile_of(&self, across: Span, down: Span) -> Result<Tensor, DrawError> {
+    fn tile_of(&self, across: Span, down: Span) -> Result<Tensor, TaskError> {
         let info = self.network.info();
         let side = |(start, end): (usize, usize)| (end - start).max(info.least).next_multiple_of(info.multiple);
         let (width, height) = (side(across.read), side(down.read));
@@ -139,6 +160,10 @@ impl<'a> Band<'a> {
         }
         Ok(Tensor::from_vec(values, &[1, height, width, info.channels])?)
     }
+}
+
+fn lerp(from: f32, to: f32, share: f32) -> f32 {
+    from + share * (to - from)
 }
 
 /// The sample at `offset` from the start of `range`, turned back at its end.

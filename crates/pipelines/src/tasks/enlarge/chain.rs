@@ -2,12 +2,11 @@
 
 use std::collections::VecDeque;
 
-use danqing_imaging::resample::{Kernel, RowResampler};
-use danqing_models::upscalers::Upscaler;
-
+use super::Link;
 use super::band::{Band, Progress, Sink};
 use crate::control::Control;
-use crate::error::DrawError;
+use crate::error::TaskError;
+use danqing_imaging::resample::{Kernel, RowResampler};
 
 /// A picture on its way through the chain: rows in, rows of the result out.
 pub struct Enlargement<'a> {
@@ -34,14 +33,14 @@ impl<'a> Enlargement<'a> {
     /// # Errors
     /// Sides of zero, other channels, or a result of more than 2³² pixels a side.
     pub fn new(
-        networks: &[&'a dyn Upscaler],
+        links: &[Link<'a>],
         from: (u32, u32),
         to: (u32, u32),
         channels: usize,
         tile: usize,
-    ) -> Result<Self, DrawError> {
+    ) -> Result<Self, TaskError> {
         if from.0 == 0 || from.1 == 0 || to.0 == 0 || to.1 == 0 || !(3..=4).contains(&channels) {
-            return Err(DrawError::Request(format!(
+            return Err(TaskError::Request(format!(
                 "a picture of {}x{} with {channels} channels cannot become one of {}x{}: sides must not be zero, channels 3 or 4",
                 from.0, from.1, to.0, to.1
             )));
@@ -49,12 +48,13 @@ impl<'a> Enlargement<'a> {
         let size = |(w, h): (u32, u32)| (w as usize, h as usize);
         let (from, to) = (size(from), size(to));
         let (mut width, mut height) = from;
-        let mut bands = Vec::with_capacity(networks.len());
-        for &network in networks {
-            bands.push(Band::new(network, width, height, tile));
-            let grown = |side: usize| side.checked_mul(network.info().scale).filter(|side| *side <= u32::MAX as usize);
+        let mut bands = Vec::with_capacity(links.len());
+        for &link in links {
+            bands.push(Band::new(link, width, height, tile));
+            let grown =
+                |side: usize| side.checked_mul(link.network.info().scale).filter(|side| *side <= u32::MAX as usize);
             let (Some(w), Some(h)) = (grown(width), grown(height)) else {
-                return Err(DrawError::Request("the networks would make a side of more than 4294967295 pixels".into()));
+                return Err(TaskError::Request("the networks would make a side of more than 4294967295 pixels".into()));
             };
             (width, height) = (w, h);
         }
@@ -77,7 +77,7 @@ impl<'a> Enlargement<'a> {
     ///
     /// # Errors
     /// A network that fails or makes no numbers, `control` that stops, or what `sink` returns.
-    pub fn push(&mut self, row: &[f32], control: &dyn Control, sink: Sink<'_>) -> Result<(), DrawError> {
+    pub fn push(&mut self, row: &[f32], control: &dyn Control, sink: Sink<'_>) -> Result<(), TaskError> {
         let Self { bands, resize, alpha, channels, done, total } = self;
         let mut progress = Progress { control, done, total: *total };
         let Some(alpha) = alpha else {
@@ -88,7 +88,7 @@ impl<'a> Enlargement<'a> {
         let ready = &mut alpha.ready;
         alpha.resampler.push(&opacity, |line| {
             ready.push_back(line.to_vec());
-            Ok::<(), DrawError>(())
+            Ok::<(), TaskError>(())
         })?;
         let waiting = &mut alpha.waiting;
         through(bands, resize, &colours, &mut progress, &mut |line| {
@@ -113,7 +113,7 @@ fn through(
     row: &[f32],
     progress: &mut Progress<'_>,
     sink: Sink<'_>,
-) -> Result<(), DrawError> {
+) -> Result<(), TaskError> {
     let Some((band, rest)) = bands.split_first_mut() else {
         return match resize {
             Some(resampler) => resampler.push(row, sink),

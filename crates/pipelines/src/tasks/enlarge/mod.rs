@@ -5,14 +5,37 @@
 
 mod band;
 mod chain;
+mod rows;
 
-use danqing_imaging::{DecodeLimits, Picture, PixelFormat};
+use danqing_imaging::{Channels, DecodeLimits, Depth, Picture, PixelFormat, SamplesRef};
 use danqing_models::upscalers::Upscaler;
 
 use crate::control::{Control, phase};
-use crate::error::DrawError;
+use crate::error::TaskError;
 use crate::request::{Event, Phase};
 pub use chain::Enlargement;
+pub use rows::SampleEnlargement;
+
+/// One network of a chain.
+#[derive(Clone, Copy)]
+pub struct Link<'a> {
+    /// The network.
+    pub network: &'a dyn Upscaler,
+    /// How much of the change that it makes is taken, 0..1, where it leaves the size alone; networks that enlarge are taken whole.
+    pub strength: f32,
+}
+
+impl<'a> Link<'a> {
+    /// The whole of what a network does.
+    pub fn whole(network: &'a dyn Upscaler) -> Self {
+        Self { network, strength: 1.0 }
+    }
+}
+
+/// How many times larger the networks of a chain make a picture.
+pub fn native_scale(links: &[Link<'_>]) -> usize {
+    links.iter().map(|link| link.network.info().scale).product()
+}
 
 /// How large the result shall be. Sides are at least one pixel; the proportions are kept.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -69,34 +92,33 @@ impl Default for EnlargeOptions {
 /// A result beyond the command's limits for pictures (it is held whole), a network that fails or makes no numbers, or a control that stops.
 pub fn enlarge(
     picture: &Picture,
-    networks: &[&dyn Upscaler],
+    links: &[Link<'_>],
     options: &EnlargeOptions,
     control: &dyn Control,
-) -> Result<Picture, DrawError> {
+) -> Result<Picture, TaskError> {
     let from = (picture.width(), picture.height());
-    let native = networks.iter().map(|network| network.info().scale).product();
-    let (width, height) = options.size.of(from, native);
+    let (width, height) = options.size.of(from, native_scale(links));
     DecodeLimits::default().check_size(width, height)?;
-    let channels = picture.format().channels();
-    let mut enlargement = Enlargement::new(networks, from, (width, height), channels, options.tile)?;
+    let (channels, format) = match picture.format().has_alpha() {
+        true => (Channels::Rgba, PixelFormat::Rgba8),
+        false => (Channels::Rgb, PixelFormat::Rgb8),
+    };
+    let mut enlargement = SampleEnlargement::new(links, from, (width, height), channels, Depth::Eight, options.tile)?;
     phase(control, Phase::Enlarge, enlargement.tiles());
-    let mut pixels = Vec::new();
-    let pitch = from.0 as usize * channels;
-    for row in picture.pixels().chunks_exact(pitch.max(1)) {
-        let row: Vec<f32> = row.iter().map(|v| f32::from(*v) / 255.0).collect();
-        enlargement.push(&row, control, &mut |line| {
-            pixels.extend(line.iter().map(|v| (v.clamp(0.0, 1.0) * 255.0).round() as u8));
-            Ok(())
-        })?;
-    }
-    let format = if channels == 4 { PixelFormat::Rgba8 } else { PixelFormat::Rgb8 };
+    let mut pixels = Vec::with_capacity(width as usize * height as usize * channels.count());
+    enlargement.push(SamplesRef::U8(picture.pixels()), control, &mut |row| {
+        if let SamplesRef::U8(row) = row {
+            pixels.extend_from_slice(row);
+        }
+        Ok(())
+    })?;
     let mut enlarged = Picture::new(width, height, format, pixels)?;
     enlarged.metadata = picture.metadata.clone();
     Ok(enlarged)
 }
 
 /// Tells that another tile is done, and stops if that is wanted.
-fn tile_done(control: &dyn Control, done: usize, total: usize) -> Result<(), DrawError> {
+fn tile_done(control: &dyn Control, done: usize, total: usize) -> Result<(), TaskError> {
     control.event(Event::Step { step: done, total });
-    if control.stopped() { Err(DrawError::Stopped) } else { Ok(()) }
+    if control.stopped() { Err(TaskError::Stopped) } else { Ok(()) }
 }

@@ -1,0 +1,126 @@
+//! What became of every picture of a batch, for people's spreadsheets and for programs.
+
+use std::path::Path;
+
+use danqing_imaging::write_atomic;
+use serde_json::json;
+
+use super::files::Job;
+use crate::failure::Failure;
+
+/// What became of one picture.
+pub(super) struct Entry {
+    /// The picture and its result.
+    pub(super) job: Job,
+    /// Size before and after; none when it failed before that was known.
+    pub(super) sizes: Option<((u32, u32), (u32, u32))>,
+    /// Seconds that it took.
+    pub(super) seconds: f64,
+    /// What happened.
+    pub(super) outcome: Outcome,
+}
+
+/// How it ended.
+pub(super) enum Outcome {
+    /// The result is there.
+    Written,
+    /// The result was there before.
+    Skipped,
+    /// Why there is none.
+    Failed(String),
+}
+
+impl Outcome {
+    fn word(&self) -> &'static str {
+        match self {
+            Self::Written => "written",
+            Self::Skipped => "skipped",
+            Self::Failed(_) => "failed",
+        }
+    }
+
+    fn why(&self) -> &str {
+        match self {
+            Self::Failed(why) => why,
+            _ => "",
+        }
+    }
+}
+
+/// Writes the report as the ending of `path` asks: CSV, or else JSON.
+///
+/// # Errors
+/// When the file cannot be written.
+pub(super) fn write(path: &Path, entries: &[Entry]) -> Result<(), Failure> {
+    let csv = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("csv"));
+    let text = if csv { as_csv(entries) } else { as_json(entries) };
+    write_atomic(path, text.as_bytes()).map_err(|e| Failure::of(&e))
+}
+
+fn as_json(entries: &[Entry]) -> String {
+    let value: Vec<_> = entries
+        .iter()
+        .map(|entry| {
+            let size = |(w, h): (u32, u32)| json!({ "width": w, "height": h });
+            json!({
+                "from": entry.job.from.to_string_lossy(),
+                "to": entry.job.to.to_string_lossy(),
+                "outcome": entry.outcome.word(),
+                "error": matches!(entry.outcome, Outcome::Failed(_)).then(|| entry.outcome.why()),
+                "size": entry.sizes.map(|s| size(s.0)),
+                "enlarged": entry.sizes.map(|s| size(s.1)),
+                "seconds": (entry.seconds * 1000.0).round() / 1000.0,
+            })
+        })
+        .collect();
+    format!("{:#}\n", serde_json::Value::Array(value))
+}
+
+/// RFC 4180, with a mark that tells spreadsheets that it is UTF-8.
+fn as_csv(entries: &[Entry]) -> String {
+    let mut out = String::from("\u{feff}from,to,outcome,width,height,enlarged width,enlarged height,seconds,error\r\n");
+    for Entry { job, sizes, seconds, outcome } in entries {
+        let sides = sizes.map_or_else(|| ",,,".into(), |((a, b), (c, d))| format!("{a},{b},{c},{d}"));
+        let (from, to) = (job.from.to_string_lossy(), job.to.to_string_lossy());
+        let line = format!(
+            "{},{},{},{sides},{seconds:.3},{}\r\n",
+            quoted(&from),
+            quoted(&to),
+            outcome.word(),
+            quoted(outcome.why())
+        );
+        out.push_str(&line);
+    }
+    out
+}
+
+fn quoted(text: &str) -> String {
+    // A spreadsheet takes these for the beginning of a formula.
+    let text = if text.starts_with(['=', '+', '-', '@']) { format!("'{text}") } else { text.to_owned() };
+    if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entries() -> Vec<Entry> {
+        let job = |from: &str| Job { from: from.into(), to: "out.png".into() };
+        vec![
+            Entry { job: job("a, b.png"), sizes: Some(((2, 3), (4, 6))), seconds: 1.25, outcome: Outcome::Written },
+            Entry { job: job("=x.png"), sizes: None, seconds: 0.0, outcome: Outcome::Failed("no \"PNG\"".into()) },
+        ]
+    }
+
+    #[test]
+    fn reports_can_be_read_by_spreadsheets_and_programs() {
+        let csv = as_csv(&entries());
+        let lines: Vec<&str> = csv.lines().collect();
+        assert_eq!(lines[1], "\"a, b.png\",out.png,written,2,3,4,6,1.250,");
+        assert_eq!(lines[2], "'=x.png,out.png,failed,,,,,0.000,\"no \"\"PNG\"\"\"");
+        let json: serde_json::Value = serde_json::from_str(&as_json(&entries())).unwrap();
+        assert_eq!(json[0]["enlarged"]["height"], 6);
+        assert_eq!(json[1]["error"], "no \"PNG\"");
+        assert!(json[0]["error"].is_null());
+    }
+}
