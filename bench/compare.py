@@ -14,12 +14,21 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE / "peers"))
 
+import networks
+import upscalers
+
 NAMES = {
     "unet": "U-Net, latent 64x64",
     "vae": "VAE decode to 512x512",
     "clip": "CLIP-L, 77 tokens",
 }
-PEERS = {"pytorch": "PyTorch", "compiled": "PyTorch, compiled", "openvino": "OpenVINO"}
+PEERS = {
+    "pytorch": "PyTorch",
+    "compiled": "PyTorch, compiled",
+    "openvino": "OpenVINO",
+    "onnxruntime": "onnxruntime",
+    "ncnn": "ncnn",
+}
 
 
 class Engine:
@@ -55,8 +64,16 @@ class Engine:
 
 def measure(network, precision, arguments):
     """{threads: {engine: median seconds}}, {engine: peak MB}, (GFLOP/s, GB/s) of one core."""
-    engines = {"danqing": Engine([arguments.ours, network, precision])}
+    if upscalers.is_one(network):
+        side = network.split("-")[1]
+        ours = [arguments.ours_upscalers, str(upscalers.weights(network)), side, precision]
+    else:
+        ours = [arguments.ours, network, precision]
+    engines = {"danqing": Engine(ours)}
     for peer in arguments.peers:
+        if peer == "onnxruntime" and precision == "bf16":
+            # Its processor kernels know no bf16.
+            continue
         engines[peer] = Engine([sys.executable, str(HERE / "peers/peer.py"), peer, network, precision])
     for engine in engines.values():
         assert engine.answer() == ["ready"]
@@ -86,6 +103,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     listed = lambda kind: lambda text: [kind(word) for word in text.split(",")]
     parser.add_argument("--ours", required=True, help="our example `networks`")
+    parser.add_argument("--ours-upscalers", required=True, help="our example `upscalers`")
     parser.add_argument("--networks", type=listed(str), default=list(NAMES))
     parser.add_argument("--precisions", type=listed(str), default=["bf16"])
     parser.add_argument("--peers", type=listed(str), default=["pytorch", "openvino"], help=", ".join(PEERS))
@@ -93,36 +111,40 @@ def main():
     parser.add_argument("--rounds", type=int, default=7)
     arguments = parser.parse_args()
 
-    import networks
-
     print("Times of a peer divided by ours: above 1 we are faster.\n")
     head = ["network", "precision", "threads", "ours"] + [f"{PEERS[p]}: time, ratio" for p in arguments.peers]
     row(head + ["our GFLOP/s", "of the multiply-add loop", "of the floor"])
     row(["---"] * (len(head) + 3))
     memory, slower = [], []
     for network in arguments.networks:
-        flops, parameters = networks.work(network)
+        family = upscalers if upscalers.is_one(network) else networks
+        flops, parameters = family.work(network)
+        title = upscalers.title(network) if upscalers.is_one(network) else NAMES[network]
         for precision in arguments.precisions:
             times, peaks, (rate, reading) = measure(network, precision, arguments)
-            memory.append((network, precision, peaks))
+            memory.append((title, precision, peaks))
             size = 2 if precision == "bf16" else 4
             for threads, seconds in times.items():
                 ours = seconds["danqing"]
                 # All multiply-adds at their loop's rate, or all weights once from memory, whichever is longer.
-                floor = max(flops / (rate * 1e9 * threads), parameters * size / (reading * 1e9 * threads))
-                cells = [NAMES[network], precision, str(threads), f"{ours * 1e3:.1f} ms"]
+                reads = parameters * size / (reading * 1e9 * threads) if reading else 0.0
+                floor = max(flops / (rate * 1e9 * threads), reads)
+                cells = [title, precision, str(threads), f"{ours * 1e3:.1f} ms"]
                 for peer in arguments.peers:
+                    if peer not in seconds:
+                        cells.append("-")
+                        continue
                     ratio = seconds[peer] / ours
                     cells.append(f"{seconds[peer] * 1e3:.1f} ms, **{ratio:.2f}**")
                     if ratio < 1:
-                        slower.append(f"{NAMES[network]}, {precision}, {threads} threads: {PEERS[peer]} {ratio:.2f}")
+                        slower.append(f"{title}, {precision}, {threads} threads: {PEERS[peer]} {ratio:.2f}")
                 speed = flops / ours / 1e9
                 row(cells + [f"{speed:.0f}", f"{speed / rate / threads:.0%}", f"{floor / ours:.0%}"])
     print("\nMost memory of the process (VmHWM), MB\n")
     row(["network", "precision", "ours"] + [PEERS[p] for p in arguments.peers])
     row(["---"] * (3 + len(arguments.peers)))
-    for network, precision, peaks in memory:
-        row([NAMES[network], precision, str(peaks["danqing"])] + [str(peaks[p]) for p in arguments.peers])
+    for title, precision, peaks in memory:
+        row([title, precision, str(peaks["danqing"])] + [str(peaks.get(p, "-")) for p in arguments.peers])
     print("\nSlower than a peer: " + ("; ".join(slower) or "nowhere") + ".")
 
 

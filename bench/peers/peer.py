@@ -1,7 +1,7 @@
 """One peer with one network, driven by lines as our own example is: `run THREADS`, `peak`.
 
-usage: peer.py pytorch|compiled|openvino unet|vae|clip bf16|f32
-OpenVINO's converted networks are kept in the folder that BENCH_CACHE names.
+usage: peer.py pytorch|compiled|openvino|onnxruntime|ncnn NETWORK bf16|f32
+Converted networks are kept in the folder that BENCH_CACHE names.
 """
 
 import os
@@ -12,14 +12,29 @@ from pathlib import Path
 import torch
 
 import networks
+import upscalers
+
+
+def built(name):
+    return upscalers.loaded(name) if upscalers.is_one(name) else networks.build(name)
+
+
+def given(name, dtype=torch.float32):
+    return (upscalers if upscalers.is_one(name) else networks).inputs(name, dtype)
+
+
+def cached(name):
+    cache = Path(os.environ["BENCH_CACHE"])
+    cache.mkdir(parents=True, exist_ok=True)
+    return cache / name
 
 
 def pytorch(name, dtype, compiled):
     """As a careful user runs it: weights in the type, channels last, no gradients, diffusers' default SDPA attention."""
-    net = networks.build(name).to(dtype)
+    net = built(name).to(dtype)
     if name != "clip":
         net = net.to(memory_format=torch.channels_last)
-    arguments = networks.inputs(name, dtype)
+    arguments = given(name, dtype)
     arguments = tuple(a.contiguous(memory_format=torch.channels_last) if a.dim() == 4 else a for a in arguments)
     if compiled:
         import torch._inductor.config as config
@@ -41,13 +56,11 @@ def openvino(name, dtype):
     """Converted from the torch module with static shapes, compiled once for each number of threads."""
     import openvino as ov
 
-    cache = Path(os.environ["BENCH_CACHE"])
-    cache.mkdir(parents=True, exist_ok=True)
-    path = cache / f"{name}.xml"
-    arguments = networks.inputs(name)
+    path = cached(f"{name}.xml")
+    arguments = given(name)
     if not path.exists():
         with torch.no_grad():
-            model = ov.convert_model(networks.build(name), example_input=arguments)
+            model = ov.convert_model(built(name), example_input=arguments)
         model.reshape({port: list(a.shape) for port, a in zip(model.inputs, arguments)})
         ov.save_model(model, path, compress_to_fp16=True)
         del model
@@ -73,6 +86,68 @@ def openvino(name, dtype):
     return run
 
 
+def exported(name):
+    path = cached(f"{name}.onnx")
+    if not path.exists():
+        torch.onnx.export(built(name), given(name), str(path), opset_version=17, dynamo=False)
+    return path
+
+
+def onnxruntime(name, dtype):
+    """All optimisations of graphs; its processor kernels know no bf16."""
+    import onnxruntime as ort
+
+    if dtype != torch.float32:
+        sys.exit("onnxruntime computes in f32 here")
+    path, sessions = exported(name), {}
+    values = [a.numpy() for a in given(name)]
+
+    def run(threads):
+        if threads not in sessions:
+            sessions.clear()
+            options = ort.SessionOptions()
+            options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+            sessions[threads] = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        session = sessions[threads]
+        names = [port.name for port in session.get_inputs()]
+        start = time.perf_counter()
+        out = session.run(None, dict(zip(names, values)))[0]
+        return time.perf_counter() - start, torch.from_numpy(out)
+
+    return run
+
+
+def ncnn(name, dtype):
+    """Converted by pnnx with static shapes; packed layouts, Winograd and, for bf16, its bf16 storage."""
+    import ncnn as library
+    import pnnx
+
+    param = cached(f"{name}.ncnn.param")
+    if not param.exists():
+        pnnx.export(built(name), str(cached(f"{name}.pt")), given(name))
+    value, nets = given(name)[0][0].numpy(), {}
+
+    def run(threads):
+        if threads not in nets:
+            nets.clear()
+            net = library.Net()
+            net.opt.num_threads = threads
+            net.opt.use_vulkan_compute = False
+            net.opt.use_bf16_storage = dtype == torch.bfloat16
+            net.opt.use_fp16_storage = net.opt.use_fp16_packed = net.opt.use_fp16_arithmetic = False
+            net.load_param(str(param))
+            net.load_model(str(param.with_suffix(".bin")))
+            nets[threads] = net
+        start = time.perf_counter()
+        extractor = nets[threads].create_extractor()
+        extractor.input("in0", library.Mat(value))
+        _, out = extractor.extract("out0")
+        return time.perf_counter() - start, torch.from_numpy(out.numpy().copy())
+
+    return run
+
+
 def peak():
     line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
     return int(line.split()[1]) // 1024
@@ -81,7 +156,8 @@ def peak():
 def main():
     kind, name, precision = sys.argv[1:]
     dtype = {"bf16": torch.bfloat16, "f32": torch.float32}[precision]
-    run = openvino(name, dtype) if kind == "openvino" else pytorch(name, dtype, kind == "compiled")
+    peers = {"openvino": openvino, "onnxruntime": onnxruntime, "ncnn": ncnn}
+    run = peers[kind](name, dtype) if kind in peers else pytorch(name, dtype, kind == "compiled")
     print("ready", flush=True)
     for line in sys.stdin:
         words = line.split()

@@ -1,4 +1,4 @@
-//! `cargo xtask bench` and `cargo xtask conformance`: long comparisons with other software, kept in scripts.
+//! `cargo xtask bench`, `conformance` and `quality`: long measurements, most of them beside other software.
 
 use std::path::Path;
 use std::process::Command;
@@ -19,6 +19,13 @@ pub(crate) fn conformance(arguments: &[String]) -> Outcome {
         arguments,
         "it needs Python with torch, diffusers, transformers and safetensors, some 12 GB of memory and 8 GB of disk",
     )
+}
+
+/// Measures upscalers on pictures given by path.
+pub(crate) fn quality(arguments: &[String]) -> Outcome {
+    let mut command = Command::new(env!("CARGO"));
+    command.args(["run", "--release", "--quiet", "-p", "danqing-pipelines", "--example", "quality", "--"]);
+    execute(command.args(arguments).current_dir(root()))
 }
 
 fn script(path: &str, arguments: &[String], needs: &str) -> Outcome {

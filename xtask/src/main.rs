@@ -62,6 +62,12 @@ static CHORES: &[Chore] = &[
         about: "full-size models beside diffusers",
         run: bench::conformance,
     },
+    Chore {
+        name: "quality",
+        usage: "quality --pictures FOLDER [--scale N] [--jpeg Q] [--border N] [CHAIN]...",
+        about: "PSNR and SSIM of upscalers on pictures, beside the cubic filter",
+        run: bench::quality,
+    },
 ];
 
 fn main() -> ExitCode {

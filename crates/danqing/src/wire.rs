@@ -2,17 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
-use danqing_checkpoints::{GraphDef, Ncnn, Weights, WeightsError};
 use danqing_kernels::isa::{Isa, isa};
 use danqing_kernels::threads::set_threads;
 use danqing_models::autoencoders::TinyDecoder;
 use danqing_models::families::stable_diffusion::StableDiffusion;
-use danqing_models::upscalers::{Upscaler, open_graphdef, open_ncnn, open_upscaler};
+use danqing_models::upscalers::Upscaler;
 use danqing_nn::LoadOptions;
 use danqing_pipelines::TaskError;
 use danqing_pipelines::checkpoint::{self, Listed, OpenOptions};
 use danqing_pipelines::preview;
 use danqing_pipelines::starter::starter;
+use danqing_pipelines::tasks::enlarge::open_network;
 use danqing_pipelines::tasks::pixels::PixelModel;
 use danqing_sampling::PredictionType;
 use danqing_tensor::DType;
@@ -123,17 +123,8 @@ pub(crate) fn open_upscalers(invocation: &Invocation) -> Result<Vec<NamedUpscale
     names
         .map(|name| {
             let path = find_upscaler(invocation, name)?;
-            let ending = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
-            let read = |e: WeightsError| Failure::of(&e);
-            let network = match ending.as_str() {
-                "param" => open_ncnn(&Ncnn::open(&path).map_err(read)?, &options),
-                "bin" if path.with_extension("param").exists() => {
-                    open_ncnn(&Ncnn::open(&path).map_err(read)?, &options)
-                }
-                "pb" => open_graphdef(&GraphDef::open(&path).map_err(read)?, &options),
-                _ => open_upscaler(&Weights::open(&path).map_err(read)?, &options),
-            };
-            let network = network.map_err(|e| Failure::of(&e))?;
+            let network =
+                open_network(&path, &options).map_err(|e| Failure::Failed(invocation.messages().task_error(&e)))?;
             Ok(NamedUpscaler { name: name_of(&path), network })
         })
         .collect()

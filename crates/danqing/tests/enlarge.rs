@@ -1,12 +1,19 @@
 //! `danqing enlarge` and `danqing compare` as a user calls them.
 
 use std::fs;
+use std::io::{Cursor, Write};
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use danqing_checkpoints::Weights;
+use danqing_imaging::animation::{Animation, AnimationHeader, AnimationWriter, Frame, Plays};
+use danqing_imaging::dicom::Dicom;
 use danqing_imaging::xmp::DigitalSourceType;
-use danqing_imaging::{DecodeLimits, EncodeOptions, Picture, open, save};
+use danqing_imaging::{
+    Channels, DecodeLimits, DeepPicture, Depth, EncodeOptions, Format, Picture, Samples, open, open_deep, save,
+    save_deep,
+};
 use danqing_nn::TensorSource;
 use danqing_testing::fixture_path;
 
@@ -125,4 +132,136 @@ fn compare_measures() {
     assert!(output.status.success(), "{}", said(&output));
     let rows: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((rows[0]["psnr_y"].is_null(), rows[0]["ssim_y"].as_f64()), (true, Some(1.0)));
+}
+
+#[test]
+fn grey_alpha_and_16_bits_stay() {
+    let folder = folder();
+    let values: Vec<u16> = (0..12 * 10 * 2).map(|i| (i * 271 % 65_536) as u16).collect();
+    let picture = DeepPicture::new(12, 10, Channels::GreyAlpha, Samples::U16(values)).unwrap();
+    save_deep(&folder.path().join("deep.png"), &picture, &EncodeOptions::default()).unwrap();
+    let output = danqing(folder.path(), &["enlarge", "deep.png", "-u", "span.safetensors", "-o", "large.tiff"]);
+    assert!(output.status.success(), "{}", said(&output));
+    let large = open_deep(&folder.path().join("large.tiff"), &DecodeLimits::default()).unwrap();
+    assert_eq!((large.width(), large.height()), (24, 20));
+    assert_eq!((large.channels(), large.depth()), (Channels::GreyAlpha, Depth::Sixteen));
+    // Eight bits would leave 256 levels 257 apart.
+    let fine = match large.samples() {
+        danqing_imaging::SamplesRef::U16(values) => values.iter().any(|v| v % 257 != 0),
+        danqing_imaging::SamplesRef::U8(_) => false,
+    };
+    assert!(fine);
+}
+
+#[test]
+fn animations_move_after_it() {
+    let folder = folder();
+    let mut gif = Cursor::new(Vec::new());
+    let header = AnimationHeader {
+        width: 9,
+        height: 7,
+        frames: 3,
+        alpha: false,
+        plays: Plays::Times(4),
+        metadata: Default::default(),
+    };
+    let mut writer = AnimationWriter::begin(Format::Gif, header, &mut gif).unwrap();
+    for i in 0..3u8 {
+        let picture = Picture::filled(9, 7, &[i * 80, 90, 200]).unwrap();
+        writer.write_frame(&Frame { picture, delay: Duration::from_millis(50) }).unwrap();
+    }
+    writer.finish().unwrap();
+    fs::write(folder.path().join("m.gif"), gif.into_inner()).unwrap();
+    for name in ["m-enlarged.gif", "m.webp", "m.png"] {
+        let mut line = vec!["enlarge", "m.gif", "--scale", "2"];
+        if name != "m-enlarged.gif" {
+            line.extend(["-o", name]);
+        }
+        let output = danqing(folder.path(), &line);
+        assert!(output.status.success(), "{}", said(&output));
+        let bytes = fs::read(folder.path().join(name)).unwrap();
+        let animation = Animation::open(&bytes, &DecodeLimits::default()).unwrap();
+        assert_eq!((animation.size(), animation.frames(), animation.plays()), ((18, 14), 3, Plays::Times(4)), "{name}");
+        for (i, frame) in animation.enumerate() {
+            let frame = frame.unwrap();
+            assert_eq!(frame.delay, Duration::from_millis(50));
+            let wanted = [i as u8 * 80, 90, 200];
+            assert!(frame.picture.pixel(9, 7).unwrap().iter().zip(wanted).all(|(a, b)| a.abs_diff(b) <= 2), "{name}");
+        }
+    }
+}
+
+#[test]
+fn medical_pictures_become_derived_ones() {
+    let folder = folder();
+    fs::copy(fixture_path("reference/dicom/explicit12.dcm"), folder.path().join("ct.dcm")).unwrap();
+    let output = danqing(folder.path(), &["enlarge", "ct.dcm", "--scale", "2"]);
+    assert!(output.status.success(), "{}", said(&output));
+    assert!(said(&output).contains("not for diagnosis"), "{}", said(&output));
+    let limits = DecodeLimits::default();
+    let [before, after] = ["ct.dcm", "ct-enlarged.dcm"].map(|name| fs::read(folder.path().join(name)).unwrap());
+    let (before, after) = (Dicom::open(&before, &limits).unwrap(), Dicom::open(&after, &limits).unwrap());
+    assert_eq!((after.width(), after.height()), (2 * before.width(), 2 * before.height()));
+    if let (Some((a, b)), Some((c, d))) = (before.spacing(), after.spacing()) {
+        assert!((a / 2.0 - c).abs() < 1e-6 && (b / 2.0 - d).abs() < 1e-6);
+    }
+    let shown = danqing(folder.path(), &["enlarge", "ct.dcm", "-o", "ct.png", "--scale", "2"]);
+    assert!(shown.status.success(), "{}", said(&shown));
+    let picture = open_deep(&folder.path().join("ct.png"), &limits).unwrap();
+    assert_eq!((picture.depth(), picture.channels()), (Depth::Sixteen, Channels::Grey));
+    let wrong = danqing(folder.path(), &["enlarge", "a.png", "-o", "a.dcm"]);
+    assert!(!wrong.status.success() && said(&wrong).contains("only a DICOM file"), "{}", said(&wrong));
+}
+
+/// What comes out of `danqing enlarge --stream`.
+fn streamed(folder: &Path, arguments: &[&str], input: &[u8]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_danqing"));
+    command.arg("enlarge").args(arguments).current_dir(folder).env_clear().env("HOME", folder).env("LANG", "C.UTF-8");
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    std::thread::scope(|scope| {
+        // A program that refuses does not read to the end.
+        scope.spawn(move || drop(stdin.write_all(input)));
+        child.wait_with_output().unwrap()
+    })
+}
+
+#[test]
+fn frames_go_through_a_pipe() {
+    let folder = folder();
+    let frame = |i: u8| [&b"FRAME\n"[..], &[40 + i; 16 * 8], &[128; 2 * 8 * 4]].concat();
+    let mut video = b"YUV4MPEG2 W16 H8 F25:1 Ip A1:1 C420jpeg\n".to_vec();
+    (0..50).for_each(|i| video.extend(frame(i)));
+    let output = streamed(folder.path(), &["--stream", "y4m", "--scale", "2"], &video);
+    assert!(output.status.success() && said(&output).contains("50 frames"), "{}", said(&output));
+    let header = b"YUV4MPEG2 W32 H16 F25:1 A1:1 Ip C420jpeg\n";
+    assert!(output.stdout.starts_with(header));
+    let frames: Vec<&[u8]> = output.stdout[header.len()..].chunks(6 + 32 * 16 * 3 / 2).collect();
+    assert_eq!(frames.len(), 50);
+    for (i, frame) in frames.iter().enumerate() {
+        assert!(frame.starts_with(b"FRAME\n") && frame[6..6 + 512].iter().all(|v| *v == 40 + i as u8), "frame {i}");
+    }
+
+    let rgb = streamed(folder.path(), &["--stream", "4x2", "-u", "span.safetensors"], &[77; 4 * 2 * 3 * 3]);
+    assert!(rgb.status.success(), "{}", said(&rgb));
+    assert_eq!(rgb.stdout.len(), 3 * 8 * 4 * 3);
+    let cut = streamed(folder.path(), &["--stream", "y4m", "--scale", "2"], &video[..video.len() - 5]);
+    assert!(!cut.status.success() && said(&cut).contains("ends within a frame"), "{}", said(&cut));
+    assert_eq!(cut.stdout.len(), output.stdout.len() - (6 + 32 * 16 * 3 / 2));
+    let nonsense = streamed(folder.path(), &["--stream", "mp4"], b"");
+    assert_eq!(nonsense.status.code(), Some(2));
+}
+
+#[test]
+fn a_report_tells_what_became_of_each() {
+    let folder = folder();
+    fs::create_dir(folder.path().join("in")).unwrap();
+    fs::copy(folder.path().join("a.png"), folder.path().join("in/one.png")).unwrap();
+    fs::write(folder.path().join("in/two.png"), "no picture").unwrap();
+    let output = danqing(folder.path(), &["enlarge", "in", "-o", "out", "--scale", "2", "--report", "r.json"]);
+    assert_eq!(output.status.code(), Some(1));
+    let report: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(folder.path().join("r.json")).unwrap()).unwrap();
+    assert_eq!((report[0]["outcome"].as_str(), report[0]["enlarged"]["width"].as_u64()), (Some("written"), Some(48)));
+    assert_eq!(report[1]["outcome"], "failed");
 }

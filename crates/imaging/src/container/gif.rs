@@ -60,9 +60,9 @@ pub(super) fn read(bytes: &[u8], limits: &DecodeLimits, reading: &mut Reading) -
     Some(())
 }
 
-/// Frames (counted up to two, which is what matters) and the repetitions that the file asks for; `None` without the mark.
+/// Frames and the repetitions that the file asks for; `None` without the mark.
 pub(super) fn animation(bytes: &[u8]) -> (u32, Option<u16>) {
-    let frames = blocks(bytes).filter(|b| b.kind == 0x2c).take(2).count() as u32;
+    let frames = blocks(bytes).filter(|b| b.kind == 0x2c).count() as u32;
     let repeats = blocks(bytes).filter(|b| b.kind == 0xff).find_map(|b| match bytes.get(b.data..b.data + 16)? {
         [11, name @ .., 3, 1, low, high] if name == b"NETSCAPE2.0" || name == b"ANIMEXTS1.0" => {
             Some(u16::from_le_bytes([*low, *high]))

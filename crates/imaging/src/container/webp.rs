@@ -46,10 +46,10 @@ pub(super) fn has_chunk(bytes: &[u8], kind: &[u8; 4]) -> bool {
     chunks(bytes).any(|(found, _)| found == *kind)
 }
 
-/// Frames (counted up to two, which is what matters) and showings of an animated file; `None` when it is still.
+/// Frames and showings of an animated file; `None` when it is still.
 pub(super) fn animation(bytes: &[u8]) -> Option<(u32, u32)> {
     let animation = chunks(bytes).find(|(kind, _)| kind == b"ANIM")?.1;
-    let frames = chunks(bytes).filter(|(kind, _)| kind == b"ANMF").take(2).count() as u32;
+    let frames = chunks(bytes).filter(|(kind, _)| kind == b"ANMF").count() as u32;
     Some((frames, u32::from(u16::from_le_bytes([*animation.get(4)?, *animation.get(5)?]))))
 }
 

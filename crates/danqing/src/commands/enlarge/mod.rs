@@ -236,7 +236,7 @@ impl Session<'_> {
                 return self.moving(animation, format, job, control);
             }
         }
-        self.still(&bytes, format, job, control)
+        self.still(bytes, format, job, control)
     }
 
     /// A picture of `from` after the chain.

@@ -1,8 +1,10 @@
 //! Pictures that stand still: decoded apart, enlarged and written row by row.
 
+use danqing_imaging::dicom::is_dicom;
 use danqing_imaging::sheet::{SheetOptions, contact_sheet};
 use danqing_imaging::{
-    DecodeLimits, DeepPicture, Depth, Filter, Format, Picture, ResizeOptions, RowFile, RowHeader, open, resize, save,
+    DecodeLimits, Depth, Filter, Format, ImagingError, Picture, ResizeOptions, RowFile, RowHeader, RowReader, open,
+    probe, resize, rows_of, save,
 };
 use danqing_pipelines::TaskError;
 use danqing_pipelines::control::Control;
@@ -15,22 +17,28 @@ use crate::failure::Failure;
 /// Sides of a sheet's pictures; of larger ones the middle is shown.
 const SHEET_SIDE: u32 = 1536;
 
+/// Pictures of more pixels are read row by row in this process where their format allows that, instead of whole in another.
+const LARGE: u64 = 64_000_000;
+/// Rows that are read at once.
+const READ_ROWS: u32 = 16;
+
 impl Session<'_> {
     pub(super) fn still(
         &self,
-        bytes: &[u8],
+        bytes: Vec<u8>,
         format: Format,
         job: &Job,
         control: &dyn Control,
     ) -> Result<Sizes, Failure> {
-        let picture = decode_apart(bytes).map_err(|e| Failure::of(&e))?;
-        self.warn(job, &picture.warnings);
-        let from = (picture.width(), picture.height());
+        let rows = rows(bytes).map_err(|e| Failure::of(&e))?;
+        self.warn(job, rows.warnings());
+        let from = (rows.header().width, rows.header().height);
         let to = self.target(from);
-        self.write(&picture, to, format, job, control)?;
+        self.write(rows, to, format, job, control)?;
         if let Some(path) = self.invocation.path("compare") {
-            let enlarged = open(&job.to, &DecodeLimits::default()).map_err(|e| Failure::of(&e))?;
-            let sheet = self.sheet(picture, &enlarged)?;
+            let limits = DecodeLimits::default();
+            let [picture, enlarged] = [&job.from, &job.to].map(|path| open(path, &limits).map_err(|e| Failure::of(&e)));
+            let sheet = self.sheet(&picture?, &enlarged?)?;
             save(path, &sheet, &self.encoding()).map_err(|e| Failure::of(&e))?;
         }
         Ok((from, to))
@@ -38,42 +46,52 @@ impl Session<'_> {
 
     fn write(
         &self,
-        picture: &DeepPicture,
+        mut rows: RowReader,
         to: (u32, u32),
         format: Format,
         job: &Job,
         control: &dyn Control,
     ) -> Result<(), Failure> {
-        let depth = if matches!(format, Format::Png | Format::Tiff) { picture.depth() } else { Depth::Eight };
-        let mut metadata = picture.metadata.clone();
-        self.label(&mut metadata);
+        let failed = |e| Failure::of(&e);
+        let RowHeader { width, height, channels, depth, metadata } = rows.header().clone();
+        let from = (width, height);
+        let depth = if matches!(format, Format::Png | Format::Tiff) { depth } else { Depth::Eight };
         let (width, height) = to;
-        DecodeLimits::default().check_size(width, height).map_err(|e| Failure::of(&e))?;
-        let header = RowHeader { width, height, channels: picture.channels(), depth, metadata };
-        let from = (picture.width(), picture.height());
-        let mut enlargement =
-            SampleEnlargement::new(&self.links, from, to, picture.channels(), depth, self.options.tile)
-                .map_err(|e| self.failed(&e))?;
-        let mut file = RowFile::create(&job.to, header, &self.encoding()).map_err(|e| Failure::of(&e))?;
-        for y in 0..picture.height() {
-            let Some(row) = picture.rows(y, 1) else { break };
+        DecodeLimits::default().check_size(width, height).map_err(failed)?;
+        let mut header = RowHeader { width, height, channels, depth, metadata };
+        self.label(&mut header.metadata);
+        let mut enlargement = SampleEnlargement::new(&self.links, from, to, channels, depth, self.options.tile)
+            .map_err(|e| self.failed(&e))?;
+        let mut file = RowFile::create(&job.to, header, &self.encoding()).map_err(failed)?;
+        while let Some(read) = rows.read_rows(READ_ROWS).map_err(failed)? {
             enlargement
-                .push(row, control, &mut |row| file.write_rows(row).map_err(TaskError::from))
+                .push(read.samples(), control, &mut |row| file.write_rows(row).map_err(TaskError::from))
                 .map_err(|e| self.failed(&e))?;
         }
-        file.finish().map_err(|e| Failure::of(&e))
+        file.finish().map_err(failed)
     }
 
     /// What the cubic filter makes of the picture, beside the result.
-    fn sheet(&self, picture: DeepPicture, enlarged: &Picture) -> Result<Picture, Failure> {
+    fn sheet(&self, picture: &Picture, enlarged: &Picture) -> Result<Picture, Failure> {
         let failed = |e| Failure::of(&e);
         let cubic = ResizeOptions { filter: Filter::Bicubic, ..Default::default() };
         let (width, height) = (enlarged.width(), enlarged.height());
         let (w, h) = (width.min(SHEET_SIDE), height.min(SHEET_SIDE));
-        let picture = picture.into_picture().map_err(failed)?;
-        let plain = resize(&picture, width, height, &cubic).map_err(failed)?;
+        let plain = resize(picture, width, height, &cubic).map_err(failed)?;
         let middle = |picture: &Picture| picture.crop((width - w) / 2, (height - h) / 2, w, h).map_err(failed);
         let options = SheetOptions { columns: 2, ..Default::default() };
         contact_sheet(&[&middle(&plain)?, &middle(enlarged)?], &["bicubic", &self.chain()], &options).map_err(failed)
     }
+}
+
+/// The rows of a picture: decoded whole in a process of its own, unless it is so large that it must stream.
+fn rows(bytes: Vec<u8>) -> Result<RowReader, ImagingError> {
+    let limits = DecodeLimits::default();
+    if !is_dicom(&bytes) {
+        let (_, width, height) = probe(&bytes, &limits)?;
+        if u64::from(width) * u64::from(height) > LARGE {
+            return rows_of(bytes, &limits);
+        }
+    }
+    decode_apart(&bytes).map(RowReader::from)
 }

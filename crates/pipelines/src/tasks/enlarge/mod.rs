@@ -7,8 +7,12 @@ mod band;
 mod chain;
 mod rows;
 
+use std::path::Path;
+
+use danqing_checkpoints::{GraphDef, Ncnn, Weights};
 use danqing_imaging::{Channels, DecodeLimits, Depth, Picture, PixelFormat, SamplesRef};
-use danqing_models::upscalers::Upscaler;
+use danqing_models::upscalers::{Upscaler, open_graphdef, open_ncnn, open_upscaler};
+use danqing_nn::LoadOptions;
 
 use crate::control::{Control, phase};
 use crate::error::TaskError;
@@ -35,6 +39,21 @@ impl<'a> Link<'a> {
 /// How many times larger the networks of a chain make a picture.
 pub fn native_scale(links: &[Link<'_>]) -> usize {
     links.iter().map(|link| link.network.info().scale).product()
+}
+
+/// Opens a network's file of any kind: `.safetensors` and PyTorch files by what is in them, ncnn's `.param` (or the `.bin` beside it),
+/// TensorFlow's `.pb`.
+///
+/// # Errors
+/// A file that cannot be read, or is no network known here.
+pub fn open_network(path: &Path, options: &LoadOptions) -> Result<Box<dyn Upscaler>, TaskError> {
+    let ending = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+    Ok(match ending.as_str() {
+        "param" => open_ncnn(&Ncnn::open(path)?, options)?,
+        "bin" if path.with_extension("param").exists() => open_ncnn(&Ncnn::open(path)?, options)?,
+        "pb" => open_graphdef(&GraphDef::open(path)?, options)?,
+        _ => open_upscaler(&Weights::open(path)?, options)?,
+    })
 }
 
 /// How large the result shall be. Sides are at least one pixel; the proportions are kept.

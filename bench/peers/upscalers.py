@@ -1,0 +1,76 @@
+"""Networks that enlarge fourfold, with random weights in one file for every program, their inputs and their work.
+
+A name is the network and the side of the picture: `span-128`.
+"""
+
+import os
+from pathlib import Path
+
+import torch
+
+NAMES = {"srvgg": "SRVGG 64/32 x4", "rrdb": "RRDB 23 x4", "span": "SPAN 48 x4"}
+
+
+def is_one(name):
+    return name.split("-")[0] in NAMES
+
+
+def title(name):
+    network, side = name.split("-")
+    return f"{NAMES[network]}, {side}x{side}"
+
+
+def build(name, device="cpu"):
+    """The network in float32, in evaluation mode; spandrel's."""
+    from spandrel.architectures.Compact import SRVGGNetCompact
+    from spandrel.architectures.ESRGAN import RRDBNet
+    from spandrel.architectures.SPAN import SPAN
+
+    torch.manual_seed(1)
+    with torch.device(device):
+        match name.split("-")[0]:
+            case "srvgg":
+                net = SRVGGNetCompact(num_in_ch=3, num_out_ch=3, num_feat=64, num_conv=32, upscale=4, act_type="prelu")
+            case "rrdb":
+                net = RRDBNet(in_nc=3, out_nc=3, num_filters=64, num_blocks=23, scale=4)
+            case "span":
+                net = SPAN(num_in_ch=3, num_out_ch=3, feature_channels=48, upscale=4)
+    return net.eval().requires_grad_(False)
+
+
+def weights(name):
+    """The file of the network's weights, made when it is not there."""
+    from safetensors.torch import save_file
+
+    folder = Path(os.environ["BENCH_CACHE"])
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name.split('-')[0]}.safetensors"
+    if not path.exists():
+        state = {key: value.contiguous() for key, value in build(name).state_dict().items()}
+        save_file(state, path)
+    return path
+
+
+def loaded(name):
+    from safetensors.torch import load_file
+
+    net = build(name)
+    net.load_state_dict(load_file(weights(name)))
+    return net.eval()
+
+
+def inputs(name, dtype=torch.float32, device="cpu"):
+    torch.manual_seed(2)
+    side = int(name.split("-")[1])
+    return (torch.rand(1, 3, side, side, dtype=dtype, device=device),)
+
+
+def work(name):
+    """Operations of one evaluation (2 for each multiply-add), and the parameters that it reads."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    net = build(name)
+    small, side = f"{name.split('-')[0]}-16", int(name.split("-")[1])
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        net(*inputs(small))
+    return counter.get_total_flops() * (side // 16) ** 2, sum(p.numel() for p in net.parameters())
