@@ -21,10 +21,14 @@ pub(crate) fn conformance(arguments: &[String]) -> Outcome {
     )
 }
 
-/// Measures upscalers on pictures given by path.
+/// Measures upscalers on pictures given by path; after the word `shrink` what small pictures save.
 pub(crate) fn quality(arguments: &[String]) -> Outcome {
+    let (example, arguments) = match arguments.split_first() {
+        Some((word, rest)) if word == "shrink" => ("shrink_table", rest),
+        _ => ("quality", arguments),
+    };
     let mut command = Command::new(env!("CARGO"));
-    command.args(["run", "--release", "--quiet", "-p", "danqing-pipelines", "--example", "quality", "--"]);
+    command.args(["run", "--release", "--quiet", "-p", "danqing-pipelines", "--example", example, "--"]);
     execute(command.args(arguments).current_dir(root()))
 }
 

@@ -64,7 +64,7 @@ static CHORES: &[Chore] = &[
     },
     Chore {
         name: "quality",
-        usage: "quality --pictures FOLDER [--scale N] [--jpeg Q] [--border N] [CHAIN]...",
+        usage: "quality [shrink] --pictures FOLDER [--scale N] [--jpeg Q] [--border N] [CHAIN]...",
         about: "PSNR and SSIM of upscalers on pictures, beside the cubic filter",
         run: bench::quality,
     },

@@ -84,6 +84,11 @@ impl Watch {
         state.prefix = prefix;
     }
 
+    /// Whether it is one of several pictures.
+    pub(crate) fn has_prefix(&self) -> bool {
+        !self.state().prefix.is_empty()
+    }
+
     /// The state after the last step that was done.
     pub(crate) fn run(&self) -> Option<SavedRun> {
         self.state().run.take()

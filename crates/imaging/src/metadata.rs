@@ -64,6 +64,16 @@ impl Metadata {
         self.xmp = Some(xmp::with_digital_source_type(self.xmp.as_deref(), source));
     }
 
+    /// Width and height before `danqing shrink` made the picture small.
+    pub fn original_size(&self) -> Option<(u32, u32)> {
+        xmp::original_size(self.xmp.as_deref()?)
+    }
+
+    /// States width and height from before the picture was made small; the rest of the packet is kept.
+    pub fn set_original_size(&mut self, size: (u32, u32)) {
+        self.xmp = Some(xmp::with_original_size(self.xmp.as_deref(), size));
+    }
+
     /// True when nothing is stated.
     pub fn is_empty(&self) -> bool {
         self.text.is_empty() && self.exif.is_none() && self.xmp.is_none() && self.icc.is_none()

@@ -28,46 +28,81 @@ impl DigitalSourceType {
     }
 }
 
-const PROPERTY: &str = "DigitalSourceType";
+/// A property of an XMP packet.
+struct Property {
+    prefix: &'static str,
+    namespace: &'static str,
+    name: &'static str,
+}
+
+const SOURCE: Property = Property {
+    prefix: "Iptc4xmpExt",
+    namespace: "http://iptc.org/std/Iptc4xmpExt/2008-02-29/",
+    name: "DigitalSourceType",
+};
+/// Our own: the size that a picture had before `danqing shrink`.
+const ORIGINAL_SIZE: Property =
+    Property { prefix: "danqing", namespace: "urn:danqing:xmp:1.0:", name: "DanqingOriginalSize" };
 const CLOSE: &str = "</rdf:RDF>";
-/// A value longer than this is not a URI of the vocabulary.
+/// A longer value is none of those that are read here.
 const LONGEST_VALUE: usize = 512;
 
 /// The value of `DigitalSourceType` in a packet, written as attribute or element.
 pub fn digital_source_type(packet: &str) -> Option<String> {
-    value_range(packet).map(|range| packet[range].trim().to_owned())
+    SOURCE.value(packet)
 }
 
 /// A packet that states `source`: the old packet with the property set, or a new one.
 pub fn with_digital_source_type(packet: Option<&str>, source: DigitalSourceType) -> String {
-    if let Some(packet) = packet {
-        if let Some(range) = value_range(packet) {
-            return format!("{}{}{}", &packet[..range.start], source.uri(), &packet[range.end..]);
-        }
-        if let Some(at) = packet.rfind(CLOSE) {
-            return format!("{}{}\n{}", &packet[..at], description(source), &packet[at..]);
-        }
-    }
-    format!(
-        "<?xpacket begin=\"\u{feff}\" id=\"W5M0MpCehiHzreSzNTczkc9d\"?>\n<x:xmpmeta xmlns:x=\"adobe:ns:meta/\">\n\
-         <rdf:RDF xmlns:rdf=\"http://www.w3.org/1999/02/22-rdf-syntax-ns#\">\n{}\n{CLOSE}\n</x:xmpmeta>\n\
-         <?xpacket end=\"w\"?>",
-        description(source)
-    )
+    SOURCE.set(packet, source.uri())
 }
 
-fn description(source: DigitalSourceType) -> String {
-    format!(
-        "<rdf:Description rdf:about=\"\" xmlns:Iptc4xmpExt=\"http://iptc.org/std/Iptc4xmpExt/2008-02-29/\" \
-         Iptc4xmpExt:{PROPERTY}=\"{}\"/>",
-        source.uri()
-    )
+/// Width and height that the picture had before it was made small, where a packet says so.
+pub fn original_size(packet: &str) -> Option<(u32, u32)> {
+    let value = ORIGINAL_SIZE.value(packet)?;
+    let (width, height) = value.split_once('x')?;
+    let side = |text: &str| text.parse().ok().filter(|side| *side > 0);
+    Some((side(width)?, side(height)?))
+}
+
+/// A packet that states the size before the picture was made small.
+pub fn with_original_size(packet: Option<&str>, (width, height): (u32, u32)) -> String {
+    ORIGINAL_SIZE.set(packet, &format!("{width}x{height}"))
+}
+
+impl Property {
+    fn value(&self, packet: &str) -> Option<String> {
+        value_range(packet, self.name).map(|range| packet[range].trim().to_owned())
+    }
+
+    /// The old packet with the property set, or a new one. `value` holds nothing that XML would take for its own.
+    fn set(&self, packet: Option<&str>, value: &str) -> String {
+        if let Some(packet) = packet {
+            if let Some(range) = value_range(packet, self.name) {
+                return format!("{}{value}{}", &packet[..range.start], &packet[range.end..]);
+            }
+            if let Some(at) = packet.rfind(CLOSE) {
+                return format!("{}{}\n{}", &packet[..at], self.description(value), &packet[at..]);
+            }
+        }
+        format!(
+            "<?xpacket begin=\"\u{feff}\" id=\"W5M0MpCehiHzreSzNTczkc9d\"?>\n<x:xmpmeta xmlns:x=\"adobe:ns:meta/\">\n\
+             <rdf:RDF xmlns:rdf=\"http://www.w3.org/1999/02/22-rdf-syntax-ns#\">\n{}\n{CLOSE}\n</x:xmpmeta>\n\
+             <?xpacket end=\"w\"?>",
+            self.description(value)
+        )
+    }
+
+    fn description(&self, value: &str) -> String {
+        let Self { prefix, namespace, name } = self;
+        format!("<rdf:Description rdf:about=\"\" xmlns:{prefix}=\"{namespace}\" {prefix}:{name}=\"{value}\"/>")
+    }
 }
 
 /// Where the value stands: between the quotes of the attribute, or between the tags of the element.
-fn value_range(packet: &str) -> Option<std::ops::Range<usize>> {
-    packet.match_indices(PROPERTY).find_map(|(at, _)| {
-        let after = at + PROPERTY.len();
+fn value_range(packet: &str, name: &str) -> Option<std::ops::Range<usize>> {
+    packet.match_indices(name).find_map(|(at, _)| {
+        let after = at + name.len();
         let rest = &packet[after..];
         let (open, close) = match rest.trim_start().chars().next()? {
             '=' => {
@@ -93,7 +128,7 @@ mod tests {
         assert_eq!(digital_source_type(&new).as_deref(), Some(DigitalSourceType::TrainedAlgorithmicMedia.uri()));
         let changed = with_digital_source_type(Some(&new), DigitalSourceType::AlgorithmicallyEnhanced);
         assert_eq!(digital_source_type(&changed).as_deref(), Some(DigitalSourceType::AlgorithmicallyEnhanced.uri()));
-        assert_eq!(changed.matches(PROPERTY).count(), 1);
+        assert_eq!(changed.matches(SOURCE.name).count(), 1);
     }
 
     #[test]
@@ -102,6 +137,18 @@ mod tests {
         let new = with_digital_source_type(Some(old), DigitalSourceType::CompositeWithTrainedAlgorithmicMedia);
         assert!(new.contains("dc:title='我'") && new.ends_with("</rdf:RDF></x:xmpmeta>"), "{new}");
         assert!(digital_source_type(&new).is_some());
+    }
+
+    #[test]
+    fn the_original_size_stands_beside_the_source() {
+        let packet = with_digital_source_type(None, DigitalSourceType::AlgorithmicallyEnhanced);
+        let packet = with_original_size(Some(&packet), (4000, 3000));
+        assert_eq!(original_size(&packet), Some((4000, 3000)));
+        assert_eq!(digital_source_type(&packet).as_deref(), Some(DigitalSourceType::AlgorithmicallyEnhanced.uri()));
+        assert_eq!(original_size(&with_original_size(Some(&packet), (8, 6))), Some((8, 6)));
+        for broken in ["0x4", "4", "4x", "axb", "99999999999x1"] {
+            assert_eq!(original_size(&ORIGINAL_SIZE.set(None, broken)), None, "{broken}");
+        }
     }
 
     #[test]

@@ -206,4 +206,6 @@ pub enum Phase {
     Decode,
     /// Enlarging to the final size.
     Enlarge,
+    /// Making small.
+    Shrink,
 }

@@ -1,5 +1,6 @@
 //! The commands. Each is one file with a [`CommandSpec`]: help, reference page and parser are made from it.
 
+mod batch;
 mod compare;
 mod draw;
 mod enlarge;
@@ -8,6 +9,7 @@ mod invocation;
 mod models;
 mod reference;
 mod samplers;
+mod shrink;
 mod train;
 
 use std::ffi::OsString;
@@ -44,6 +46,7 @@ pub(crate) struct CommandSpec {
 pub(crate) static COMMANDS: &[&CommandSpec] = &[
     &draw::COMMAND,
     &enlarge::COMMAND,
+    &shrink::COMMAND,
     &compare::COMMAND,
     &inspect::COMMAND,
     &models::COMMAND,

@@ -163,6 +163,7 @@ impl Messages for Chinese {
             Phase::Hires => "绘制大图",
             Phase::Decode => "显影",
             Phase::Enlarge => "放大",
+            Phase::Shrink => "缩小",
         }
     }
 
@@ -212,7 +213,7 @@ impl Messages for Chinese {
     }
 
     fn some_failed(&self, failed: usize, of: usize) -> String {
-        format!("{of} 张图片中有 {failed} 张未能放大")
+        format!("{of} 张图片中有 {failed} 张未能完成")
     }
 
     fn percent(&self, phase: &str, percent: f64, seconds: u64) -> String {
@@ -246,6 +247,11 @@ impl Messages for Chinese {
 
     fn no_dicom(&self, file: &str) -> String {
         format!("只有 DICOM 文件才能写成 DICOM 文件：请把 {file} 改为 .png、.tiff、.jpg 或 .webp")
+    }
+
+    fn shrunk(&self, file: &str, before: u64, after: u64) -> String {
+        let saved = 100.0 * (1.0 - after as f64 / before.max(1) as f64);
+        format!("{file}：{before} 字节变为 {after} 字节（节省 {saved:.0}%）")
     }
 
     fn kept(&self, file: &str, seed: u64) -> String {

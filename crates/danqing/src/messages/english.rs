@@ -152,6 +152,7 @@ impl Messages for English {
             Phase::Hires => "drawing larger",
             Phase::Decode => "developing",
             Phase::Enlarge => "enlarging",
+            Phase::Shrink => "shrinking",
         }
     }
 
@@ -201,7 +202,7 @@ impl Messages for English {
     }
 
     fn some_failed(&self, failed: usize, of: usize) -> String {
-        format!("{failed} of {of} pictures could not be enlarged")
+        format!("{failed} of {of} pictures failed")
     }
 
     fn percent(&self, phase: &str, percent: f64, seconds: u64) -> String {
@@ -226,6 +227,11 @@ impl Messages for English {
 
     fn no_dicom(&self, file: &str) -> String {
         format!("only a DICOM file becomes a DICOM file: write {file} as .png, .tiff, .jpg or .webp")
+    }
+
+    fn shrunk(&self, file: &str, before: u64, after: u64) -> String {
+        let saved = 100.0 * (1.0 - after as f64 / before.max(1) as f64);
+        format!("{file}: {before} bytes became {after} ({saved:.0} % saved)")
     }
 
     fn kept(&self, file: &str, seed: u64) -> String {

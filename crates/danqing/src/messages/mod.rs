@@ -163,6 +163,8 @@ pub(crate) trait Messages: Sync {
     fn broken_stream(&self, why: &str) -> String;
     /// A DICOM file is asked of another picture.
     fn no_dicom(&self, file: &str) -> String;
+    /// What shrinking saved.
+    fn shrunk(&self, file: &str, before: u64, after: u64) -> String;
     /// A stopped run was kept.
     fn kept(&self, file: &str, seed: u64) -> String;
     /// Why a task failed.

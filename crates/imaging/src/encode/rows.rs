@@ -15,7 +15,7 @@ const WAITING: usize = 2;
 /// Takes the rows of one picture from the top and encodes them beside the caller, in a thread of its own. PNG, JPEG, TIFF
 /// and BMP hold a few rows at a time; WebP and GIF need all of them before they can begin.
 ///
-/// Dropped before [`RowWriter::finish`], it leaves whatever was written in its sink.
+/// Dropped before [`RowWriter::finish`], it drops its sink with whatever was written there.
 pub struct RowWriter<W> {
     sender: Option<SyncSender<Samples>>,
     encoder: Option<JoinHandle<Result<W, ImagingError>>>,
@@ -83,6 +83,17 @@ impl<W: Sink + 'static> RowWriter<W> {
         self.sender = None;
         let encoder = self.encoder.take().ok_or_else(stopped)?;
         encoder.join().unwrap_or_else(|_| Err(stopped()))
+    }
+}
+
+impl<W> Drop for RowWriter<W> {
+    /// Waits for the encoder, which stops at the missing rows: when this returns, nobody writes into the sink any more.
+    fn drop(&mut self) {
+        self.sender = None;
+        if let Some(encoder) = self.encoder.take() {
+            // Whoever drops a writer does not want its outcome.
+            let _ = encoder.join();
+        }
     }
 }
 

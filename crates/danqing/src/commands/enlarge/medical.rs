@@ -5,8 +5,8 @@ use danqing_imaging::{DecodeLimits, Warning, write_atomic};
 use danqing_pipelines::control::Control;
 use danqing_pipelines::tasks::enlarge::Enlargement;
 
-use super::progress::Frame;
 use super::{Job, Session, Sizes};
+use crate::commands::batch::Frame;
 use crate::failure::Failure;
 
 impl Session<'_> {

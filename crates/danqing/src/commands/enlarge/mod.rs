@@ -1,14 +1,9 @@
 //! `danqing enlarge`: larger and cleaner pictures.
 
-mod files;
 mod medical;
 mod moving;
-mod progress;
-mod report;
 mod still;
 mod stream;
-
-use std::time::Instant;
 
 use danqing_imaging::animation::Animation;
 use danqing_imaging::dicom::is_dicom;
@@ -19,6 +14,7 @@ use danqing_pipelines::control::Control;
 use danqing_pipelines::request::Phase;
 use danqing_pipelines::tasks::enlarge::{EnlargeOptions, Link, TargetSize, native_scale};
 
+use super::batch::{self, Job, Naming, Sizes, own_ending};
 use super::{CommandSpec, Invocation};
 use crate::arguments::{Argument, Group, Kind};
 use crate::failure::Failure;
@@ -26,9 +22,6 @@ use crate::messages::text;
 use crate::progress::{Watch, catch_interrupts};
 use crate::settings::PRECISIONS;
 use crate::wire::{self, NamedUpscaler};
-use files::Job;
-use progress::Share;
-use report::{Entry, Outcome};
 
 /// The command.
 pub(crate) static COMMAND: CommandSpec = CommandSpec {
@@ -103,7 +96,8 @@ fn run(invocation: &Invocation) -> Result<(), Failure> {
     if let Some(kind) = invocation.text("stream") {
         return stream::run(invocation, kind, &options);
     }
-    let jobs = files::jobs(invocation)?;
+    let naming = Naming { command: "danqing enlarge", suffix: "enlarged", ending: own_ending, medical: true };
+    let jobs = batch::jobs(invocation, &naming)?;
     if jobs.len() > 1 && invocation.path("compare").is_some() {
         return Err(Failure::Usage(messages.one_picture("--compare")));
     }
@@ -111,45 +105,9 @@ fn run(invocation: &Invocation) -> Result<(), Failure> {
     catch_interrupts(messages)?;
     let watch = Watch::new(invocation.language, invocation.is("quiet"), None, false);
     introduce(invocation, &watch, &networks);
-    let weight = |job: &Job| std::fs::metadata(&job.from).map_or(1, |file| file.len().max(1));
-    let share = Share::new(&watch, jobs.iter().map(weight).sum());
     let session =
         Session { invocation, watch: &watch, links: links(invocation, &networks), networks: &networks, options };
-    watch.begin(Phase::Enlarge);
-    let several = jobs.len() > 1;
-    let mut entries = Vec::with_capacity(jobs.len());
-    let mut stopped = None;
-    for (i, job) in jobs.iter().enumerate() {
-        if several {
-            watch.picture(format!("{}/{} ", i + 1, jobs.len()));
-        }
-        share.begin(weight(job));
-        let entry = session.entry(job, &share);
-        share.end();
-        match entry {
-            Ok(entry) => {
-                // With several pictures one that fails is no reason to leave out the others.
-                if let Outcome::Failed(why) = &entry.outcome {
-                    watch.complain(&messages.error(&format!("{}: {why}", job.from.display())));
-                }
-                entries.push(entry);
-            }
-            Err(failure) => {
-                stopped = Some(failure);
-                break;
-            }
-        }
-    }
-    watch.finish();
-    if let Some(path) = invocation.path("report") {
-        report::write(path, &entries)?;
-    }
-    let failures: Vec<&Entry> = entries.iter().filter(|e| matches!(e.outcome, Outcome::Failed(_))).collect();
-    match (stopped, failures.len()) {
-        (Some(failure), _) => Err(failure),
-        (None, 0) => Ok(()),
-        (None, failed) => Err(Failure::Failed(messages.some_failed(failed, jobs.len()))),
-    }
+    batch::run(invocation, &watch, &jobs, Phase::Enlarge, &|job, control| session.one(job, control))
 }
 
 /// Says which networks work.
@@ -187,9 +145,6 @@ fn size(invocation: &Invocation) -> Result<TargetSize, Failure> {
     }
 }
 
-/// Sizes of a picture before and after.
-type Sizes = ((u32, u32), (u32, u32));
-
 struct Session<'a> {
     invocation: &'a Invocation,
     watch: &'a Watch,
@@ -199,34 +154,10 @@ struct Session<'a> {
 }
 
 impl Session<'_> {
-    /// Does one picture and tells what became of it.
-    ///
-    /// # Errors
-    /// Only what ends the batch: that the user stopped it.
-    fn entry(&self, job: &Job, control: &dyn Control) -> Result<Entry, Failure> {
-        let began = Instant::now();
-        let messages = self.invocation.messages();
-        let to = job.to.display().to_string();
-        let (sizes, outcome) = if self.invocation.is("skip-existing") && job.to.exists() {
-            self.watch.say(&messages.already_there(&to));
-            (None, Outcome::Skipped)
-        } else {
-            match self.one(job, control) {
-                Ok(sizes) => {
-                    self.watch.say(&messages.wrote(&to, sizes.1, None, false));
-                    (Some(sizes), Outcome::Written)
-                }
-                Err(Failure::Stopped(why)) => return Err(Failure::Stopped(why)),
-                Err(failure) => (None, Outcome::Failed(failure.sentence().to_owned())),
-            }
-        };
-        Ok(Entry { job: job.clone(), sizes, seconds: began.elapsed().as_secs_f64(), outcome })
-    }
-
     fn one(&self, job: &Job, control: &dyn Control) -> Result<Sizes, Failure> {
         let limits = DecodeLimits::default();
         let bytes = read_file(&job.from, &limits).map_err(|e| Failure::of(&e))?;
-        if files::is_medical(&job.to) {
+        if batch::is_medical(&job.to) {
             return self.medical(&bytes, job, control);
         }
         let format = Format::for_labelled(&job.to).map_err(|e| Failure::of(&e))?;

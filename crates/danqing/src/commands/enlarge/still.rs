@@ -1,24 +1,20 @@
 //! Pictures that stand still: decoded apart, enlarged and written row by row.
 
-use danqing_imaging::dicom::is_dicom;
 use danqing_imaging::sheet::{SheetOptions, contact_sheet};
 use danqing_imaging::{
-    DecodeLimits, Depth, Filter, Format, ImagingError, Picture, ResizeOptions, RowFile, RowHeader, RowReader, open,
-    probe, resize, rows_of, save,
+    DecodeLimits, Depth, Filter, Format, Picture, ResizeOptions, RowFile, RowHeader, RowReader, open, resize, save,
 };
 use danqing_pipelines::TaskError;
 use danqing_pipelines::control::Control;
-use danqing_pipelines::tasks::enlarge::SampleEnlargement;
+use danqing_pipelines::tasks::enlarge::{SampleEnlargement, TargetSize};
 
 use super::{Job, Session, Sizes};
-use crate::decoder::decode_apart;
+use crate::decoder;
 use crate::failure::Failure;
 
 /// Sides of a sheet's pictures; of larger ones the middle is shown.
 const SHEET_SIDE: u32 = 1536;
 
-/// Pictures of more pixels are read row by row in this process where their format allows that, instead of whole in another.
-const LARGE: u64 = 64_000_000;
 /// Rows that are read at once.
 const READ_ROWS: u32 = 16;
 
@@ -30,10 +26,14 @@ impl Session<'_> {
         job: &Job,
         control: &dyn Control,
     ) -> Result<Sizes, Failure> {
-        let rows = rows(bytes).map_err(|e| Failure::of(&e))?;
+        let rows = decoder::rows(bytes).map_err(|e| Failure::of(&e))?;
         self.warn(job, rows.warnings());
         let from = (rows.header().width, rows.header().height);
-        let to = self.target(from);
+        let to = match rows.header().metadata.original_size() {
+            // A picture that `danqing shrink` made goes back to what it was.
+            Some(size) if self.options.size == TargetSize::Native && size.0 >= from.0 && size.1 >= from.1 => size,
+            _ => self.target(from),
+        };
         self.write(rows, to, format, job, control)?;
         if let Some(path) = self.invocation.path("compare") {
             let limits = DecodeLimits::default();
@@ -82,16 +82,4 @@ impl Session<'_> {
         let options = SheetOptions { columns: 2, ..Default::default() };
         contact_sheet(&[&middle(&plain)?, &middle(enlarged)?], &["bicubic", &self.chain()], &options).map_err(failed)
     }
-}
-
-/// The rows of a picture: decoded whole in a process of its own, unless it is so large that it must stream.
-fn rows(bytes: Vec<u8>) -> Result<RowReader, ImagingError> {
-    let limits = DecodeLimits::default();
-    if !is_dicom(&bytes) {
-        let (_, width, height) = probe(&bytes, &limits)?;
-        if u64::from(width) * u64::from(height) > LARGE {
-            return rows_of(bytes, &limits);
-        }
-    }
-    decode_apart(&bytes).map(RowReader::from)
 }

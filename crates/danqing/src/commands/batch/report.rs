@@ -5,23 +5,23 @@ use std::path::Path;
 use danqing_imaging::write_atomic;
 use serde_json::json;
 
-use super::files::Job;
+use super::{Job, Sizes};
 use crate::failure::Failure;
 
 /// What became of one picture.
-pub(super) struct Entry {
+pub(in crate::commands) struct Entry {
     /// The picture and its result.
-    pub(super) job: Job,
+    pub(in crate::commands) job: Job,
     /// Size before and after; none when it failed before that was known.
-    pub(super) sizes: Option<((u32, u32), (u32, u32))>,
+    pub(in crate::commands) sizes: Option<Sizes>,
     /// Seconds that it took.
-    pub(super) seconds: f64,
+    pub(in crate::commands) seconds: f64,
     /// What happened.
-    pub(super) outcome: Outcome,
+    pub(in crate::commands) outcome: Outcome,
 }
 
 /// How it ended.
-pub(super) enum Outcome {
+pub(in crate::commands) enum Outcome {
     /// The result is there.
     Written,
     /// The result was there before.
@@ -51,7 +51,7 @@ impl Outcome {
 ///
 /// # Errors
 /// When the file cannot be written.
-pub(super) fn write(path: &Path, entries: &[Entry]) -> Result<(), Failure> {
+pub(in crate::commands) fn write(path: &Path, entries: &[Entry]) -> Result<(), Failure> {
     let csv = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("csv"));
     let text = if csv { as_csv(entries) } else { as_json(entries) };
     write_atomic(path, text.as_bytes()).map_err(|e| Failure::of(&e))
@@ -68,7 +68,7 @@ fn as_json(entries: &[Entry]) -> String {
                 "outcome": entry.outcome.word(),
                 "error": matches!(entry.outcome, Outcome::Failed(_)).then(|| entry.outcome.why()),
                 "size": entry.sizes.map(|s| size(s.0)),
-                "enlarged": entry.sizes.map(|s| size(s.1)),
+                "result": entry.sizes.map(|s| size(s.1)),
                 "seconds": (entry.seconds * 1000.0).round() / 1000.0,
             })
         })
@@ -78,7 +78,7 @@ fn as_json(entries: &[Entry]) -> String {
 
 /// RFC 4180, with a mark that tells spreadsheets that it is UTF-8.
 fn as_csv(entries: &[Entry]) -> String {
-    let mut out = String::from("\u{feff}from,to,outcome,width,height,enlarged width,enlarged height,seconds,error\r\n");
+    let mut out = String::from("\u{feff}from,to,outcome,width,height,result width,result height,seconds,error\r\n");
     for Entry { job, sizes, seconds, outcome } in entries {
         let sides = sizes.map_or_else(|| ",,,".into(), |((a, b), (c, d))| format!("{a},{b},{c},{d}"));
         let (from, to) = (job.from.to_string_lossy(), job.to.to_string_lossy());
@@ -119,7 +119,7 @@ mod tests {
         assert_eq!(lines[1], "\"a, b.png\",out.png,written,2,3,4,6,1.250,");
         assert_eq!(lines[2], "'=x.png,out.png,failed,,,,,0.000,\"no \"\"PNG\"\"\"");
         let json: serde_json::Value = serde_json::from_str(&as_json(&entries())).unwrap();
-        assert_eq!(json[0]["enlarged"]["height"], 6);
+        assert_eq!(json[0]["result"]["height"], 6);
         assert_eq!(json[1]["error"], "no \"PNG\"");
         assert!(json[0]["error"].is_null());
     }

@@ -1,5 +1,7 @@
 //! `danqing enlarge` and `danqing compare` as a user calls them.
 
+mod bad_input;
+
 use std::fs;
 use std::io::{Cursor, Write};
 use std::path::Path;
@@ -35,12 +37,19 @@ fn folder() -> tempfile::TempDir {
     picture.pixels_mut().iter_mut().enumerate().for_each(|(i, v)| *v = v.wrapping_add((i * 7 % 50) as u8));
     picture.metadata.set_text("Title", "blue");
     save(&folder.path().join("a.png"), &picture, &EncodeOptions::default()).unwrap();
+    network(folder.path(), |v| v);
+    folder
+}
+
+/// Writes the tiny network, its weights changed.
+fn network(folder: &Path, changed: impl Fn(f32) -> f32) {
     let weights = Weights::open(fixture_path("reference/upscalers/span_branches.safetensors")).unwrap().under("w.");
     let parts: Vec<_> = TensorSource::names(&weights)
         .into_iter()
         .map(|name| {
             let shape = TensorSource::shape(&weights, &name).unwrap();
-            let bytes: Vec<u8> = weights.read_f32(&name).unwrap().iter().flat_map(|v| v.to_le_bytes()).collect();
+            let values = weights.read_f32(&name).unwrap();
+            let bytes: Vec<u8> = values.iter().flat_map(|v| changed(*v).to_le_bytes()).collect();
             (name, shape, bytes)
         })
         .collect();
@@ -48,9 +57,7 @@ fn folder() -> tempfile::TempDir {
         .iter()
         .map(|(n, s, b)| (n.as_str(), danqing_checkpoints::StorageType::F32, s.as_slice(), b.as_slice()))
         .collect();
-    danqing_checkpoints::safetensors::write(folder.path().join("span.safetensors"), &tensors, &Default::default())
-        .unwrap();
-    folder
+    danqing_checkpoints::safetensors::write(folder.join("span.safetensors"), &tensors, &Default::default()).unwrap();
 }
 
 #[test]
@@ -262,6 +269,30 @@ fn a_report_tells_what_became_of_each() {
     assert_eq!(output.status.code(), Some(1));
     let report: serde_json::Value =
         serde_json::from_str(&fs::read_to_string(folder.path().join("r.json")).unwrap()).unwrap();
-    assert_eq!((report[0]["outcome"].as_str(), report[0]["enlarged"]["width"].as_u64()), (Some("written"), Some(48)));
+    assert_eq!((report[0]["outcome"].as_str(), report[0]["result"]["width"].as_u64()), (Some("written"), Some(48)));
     assert_eq!(report[1]["outcome"], "failed");
+}
+
+#[test]
+fn small_pictures_go_back_to_the_size_that_they_had() {
+    let folder = folder();
+    let mut picture = Picture::filled(41, 23, &[90, 120, 60]).unwrap();
+    picture.metadata.set_text("Title", "meadow");
+    picture.metadata.set_digital_source_type(DigitalSourceType::TrainedAlgorithmicMedia);
+    save(&folder.path().join("m.png"), &picture, &EncodeOptions::default()).unwrap();
+    let small = danqing(folder.path(), &["shrink", "m.png", "--strip"]);
+    assert!(small.status.success() && said(&small).contains("bytes became"), "{}", said(&small));
+    let limits = DecodeLimits::default();
+    let small = open(&folder.path().join("m-small.jpg"), &limits).unwrap();
+    assert_eq!((small.width(), small.height(), small.metadata.original_size()), (21, 12, Some((41, 23))));
+    let label = DigitalSourceType::TrainedAlgorithmicMedia.uri();
+    assert_eq!((small.metadata.digital_source_type().as_deref(), small.metadata.text("Title")), (Some(label), None));
+    for (network, size) in [(None, (41, 23)), (Some("span.safetensors"), (41, 23))] {
+        let mut line = vec!["enlarge", "m-small.jpg", "-o", "back.png"];
+        line.extend(network.into_iter().flat_map(|n| ["-u", n]));
+        let back = danqing(folder.path(), &line);
+        assert!(back.status.success(), "{}", said(&back));
+        let back = open(&folder.path().join("back.png"), &limits).unwrap();
+        assert_eq!((back.width(), back.height()), size);
+    }
 }

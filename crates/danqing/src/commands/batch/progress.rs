@@ -9,7 +9,7 @@ use danqing_pipelines::resume::SavedRun;
 use crate::progress::Watch;
 
 /// Passes a part's progress on as progress of the whole.
-pub(super) struct Share<'a> {
+pub(in crate::commands) struct Share<'a> {
     watch: &'a Watch,
     /// Bytes of the pictures that are done, and of all.
     done: AtomicU64,
@@ -20,17 +20,17 @@ pub(super) struct Share<'a> {
 
 impl<'a> Share<'a> {
     /// Progress of pictures of `total` bytes in all.
-    pub(super) fn new(watch: &'a Watch, total: u64) -> Self {
+    pub(in crate::commands) fn new(watch: &'a Watch, total: u64) -> Self {
         Self { watch, done: AtomicU64::new(0), total: total.max(1), part: AtomicU64::new(0) }
     }
 
     /// A picture of `bytes` comes next.
-    pub(super) fn begin(&self, bytes: u64) {
+    pub(in crate::commands) fn begin(&self, bytes: u64) {
         self.part.store(bytes, Ordering::Relaxed);
     }
 
     /// The picture at hand is done, well or not.
-    pub(super) fn end(&self) {
+    pub(in crate::commands) fn end(&self) {
         self.done.fetch_add(self.part.swap(0, Ordering::Relaxed), Ordering::Relaxed);
     }
 }
@@ -58,13 +58,13 @@ impl Control for Share<'_> {
 }
 
 /// Progress of one frame of several.
-pub(super) struct Frame<'a> {
+pub(in crate::commands) struct Frame<'a> {
     /// Of the whole.
-    pub(super) control: &'a dyn Control,
+    pub(in crate::commands) control: &'a dyn Control,
     /// Frames before this one, and in all.
-    pub(super) index: usize,
+    pub(in crate::commands) index: usize,
     /// See `index`.
-    pub(super) frames: usize,
+    pub(in crate::commands) frames: usize,
 }
 
 impl Control for Frame<'_> {

@@ -1,0 +1,112 @@
+//! Work on many pictures: which they are, one progress for all, a failure that leaves the others alone, a report.
+
+mod files;
+mod progress;
+mod report;
+
+use std::time::Instant;
+
+use danqing_pipelines::control::Control;
+use danqing_pipelines::request::Phase;
+
+pub(super) use files::{Job, Naming, is_medical, jobs, own_ending};
+pub(super) use progress::Frame;
+use progress::Share;
+use report::{Entry, Outcome};
+
+use super::Invocation;
+use crate::failure::Failure;
+use crate::progress::Watch;
+
+/// Width and height of a picture before and after.
+pub(super) type Sizes = ((u32, u32), (u32, u32));
+
+/// What a command does with one picture.
+pub(super) type Work<'a> = &'a dyn Fn(&Job, &dyn Control) -> Result<Sizes, Failure>;
+
+/// Does the work on every picture and writes the report that `--report` names; results that are there are left alone with
+/// `--skip-existing`.
+///
+/// # Errors
+/// When the user stops it, or pictures failed: what each failed of was said before.
+pub(super) fn run(
+    invocation: &Invocation,
+    watch: &Watch,
+    jobs: &[Job],
+    phase: Phase,
+    work: Work<'_>,
+) -> Result<(), Failure> {
+    let messages = invocation.messages();
+    let weight = |job: &Job| std::fs::metadata(&job.from).map_or(1, |file| file.len().max(1));
+    let share = Share::new(watch, jobs.iter().map(weight).sum());
+    watch.begin(phase);
+    let mut entries = Vec::with_capacity(jobs.len());
+    let mut stopped = None;
+    for (i, job) in jobs.iter().enumerate() {
+        if jobs.len() > 1 {
+            watch.picture(format!("{}/{} ", i + 1, jobs.len()));
+        }
+        share.begin(weight(job));
+        let entry = one(invocation, watch, job, &share, work);
+        share.end();
+        match entry {
+            Ok(entry) => entries.push(entry),
+            Err(failure) => {
+                stopped = Some(failure);
+                break;
+            }
+        }
+    }
+    watch.finish();
+    if let Some(path) = invocation.path("report") {
+        report::write(path, &entries)?;
+    }
+    if let Some(failure) = stopped {
+        return Err(failure);
+    }
+    let mut failures = entries.into_iter().filter_map(|entry| match entry.outcome {
+        Outcome::Failed(why) => Some(why),
+        _ => None,
+    });
+    match (failures.next(), failures.count()) {
+        (None, _) => Ok(()),
+        (Some(why), _) if jobs.len() == 1 => Err(Failure::Failed(why)),
+        (Some(_), others) => Err(Failure::Failed(messages.some_failed(others + 1, jobs.len()))),
+    }
+}
+
+/// One picture, and what became of it.
+///
+/// # Errors
+/// Only what ends the batch: that the user stopped it, or asked for what makes no sense.
+fn one(
+    invocation: &Invocation,
+    watch: &Watch,
+    job: &Job,
+    control: &dyn Control,
+    work: Work<'_>,
+) -> Result<Entry, Failure> {
+    let began = Instant::now();
+    let messages = invocation.messages();
+    let to = job.to.display().to_string();
+    let (sizes, outcome) = if invocation.is("skip-existing") && job.to.exists() {
+        watch.say(&messages.already_there(&to));
+        (None, Outcome::Skipped)
+    } else {
+        match work(job, control) {
+            Ok(sizes) => {
+                watch.say(&messages.wrote(&to, sizes.1, None, false));
+                (Some(sizes), Outcome::Written)
+            }
+            Err(Failure::Failed(why)) => {
+                // With one picture the reason is the command's own.
+                if watch.has_prefix() {
+                    watch.complain(&messages.error(&format!("{}: {why}", job.from.display())));
+                }
+                (None, Outcome::Failed(why))
+            }
+            Err(failure) => return Err(failure),
+        }
+    };
+    Ok(Entry { job: job.clone(), sizes, seconds: began.elapsed().as_secs_f64(), outcome })
+}

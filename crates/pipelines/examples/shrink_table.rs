@@ -1,0 +1,124 @@
+//! What `danqing shrink` saves: `cargo xtask quality shrink --pictures FOLDER NETWORK...` compares pictures reduced twofold, written as JPEG and
+//! brought back by a network with plain JPEG of the same number of bytes.
+//!
+//! For each quality of the small JPEG the table gives bits per pixel of the original and PSNR on luma after enlarging (by the cubic filter
+//! and by each network), beside the PSNR of a plain JPEG of the same size, interpolated over the logarithm of its bytes between qualities.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use danqing_imaging::quality::compare;
+use danqing_imaging::resample::{Kernel, resample};
+use danqing_imaging::{DecodeLimits, EncodeOptions, Format, Picture, PixelFormat, decode, encode, open};
+use danqing_models::upscalers::Upscaler;
+use danqing_nn::LoadOptions;
+use danqing_pipelines::control::Quiet;
+use danqing_pipelines::tasks::enlarge::{EnlargeOptions, Link, TargetSize, enlarge, open_network};
+use danqing_tensor::DType;
+
+type Failure = Box<dyn std::error::Error>;
+
+const PLAIN: [u8; 12] = [1, 3, 5, 8, 12, 18, 25, 35, 50, 65, 80, 92];
+const SMALL: [u8; 6] = [30, 50, 70, 80, 90, 97];
+
+fn main() -> ExitCode {
+    match table() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Sums over pictures at one quality of the small JPEG.
+#[derive(Clone, Default)]
+struct Row {
+    bits: f64,
+    plain: f64,
+    brought_back: Vec<f64>,
+}
+
+fn table() -> Result<(), Failure> {
+    let mut line = std::env::args().skip(1);
+    let (mut folder, mut paths) = (None, Vec::new());
+    while let Some(word) = line.next() {
+        match word.as_str() {
+            "--pictures" => folder = line.next().map(PathBuf::from),
+            _ => paths.push(word),
+        }
+    }
+    let folder = folder.ok_or("--pictures names the folder of the pictures to measure on")?;
+    let options = LoadOptions::inference(DType::F32);
+    let networks: Vec<Box<dyn Upscaler>> =
+        paths.iter().map(|path| open_network(Path::new(path), &options)).collect::<Result<_, _>>()?;
+    let mut files: Vec<PathBuf> = std::fs::read_dir(&folder)?.filter_map(|e| Some(e.ok()?.path())).collect();
+    files.retain(|path| Format::for_writing(path).is_ok());
+    files.sort();
+    let mut rows = vec![Row { brought_back: vec![0.0; networks.len() + 1], ..Row::default() }; SMALL.len()];
+    for file in &files {
+        measure(file, &networks, &mut rows).map_err(|e| format!("{}: {e}", file.display()))?;
+        eprintln!("{}", file.display());
+    }
+    let n = files.len() as f64;
+    println!("{} pictures of {}; PSNR on luma, no border left out.\n", files.len(), folder.display());
+    let names = paths.iter().map(|p| Path::new(p).file_stem().unwrap_or_default().to_string_lossy().into_owned());
+    let names: Vec<String> = ["bicubic".to_owned()].into_iter().chain(names).collect();
+    println!("| JPEG of the half | bits a pixel | plain JPEG, same bytes | {} |", names.join(" | "));
+    println!("|---|---|---|{}", "---|".repeat(names.len()));
+    for (quality, row) in SMALL.iter().zip(&rows) {
+        let plain = row.plain / n;
+        let cells = row.brought_back.iter().map(|sum| format!("{:.2} ({:+.2})", sum / n, sum / n - plain));
+        let cells: Vec<String> = cells.collect();
+        println!("| {quality} | {:.3} | {plain:.2} | {} |", row.bits / n, cells.join(" | "));
+    }
+    Ok(())
+}
+
+fn measure(file: &Path, networks: &[Box<dyn Upscaler>], rows: &mut [Row]) -> Result<(), Failure> {
+    let limits = DecodeLimits::default();
+    let picture = open(file, &limits)?.flattened([255; 3]);
+    let (width, height) = (picture.width() / 2, picture.height() / 2);
+    let mut picture = picture.crop(0, 0, 2 * width, 2 * height)?;
+    // What a file says beside its pixels would count for every JPEG alike.
+    picture.metadata = Default::default();
+    let as_jpeg = |picture: &Picture, quality: u8| {
+        encode(picture, Format::Jpeg, &EncodeOptions { jpeg_quality: quality, ..Default::default() })
+    };
+    let mut plain = Vec::new();
+    for quality in PLAIN {
+        let bytes = as_jpeg(&picture, quality)?;
+        plain.push((bytes.len() as f64, compare(&picture, &decode(&bytes, &limits)?, 0)?.psnr));
+    }
+    let values: Vec<f32> = picture.pixels().iter().map(|v| f32::from(*v) / 255.0).collect();
+    let size = |w: u32, h: u32| (w as usize, h as usize);
+    let half = resample(&values, size(2 * width, 2 * height), size(width, height), 3, Kernel::Bicubic);
+    let half = Picture::from_unit_f32(width, height, PixelFormat::Rgb8, &half)?;
+    let pixels = f64::from(picture.width()) * f64::from(picture.height());
+    let options = EnlargeOptions { size: TargetSize::Fit(2 * width, 2 * height), ..Default::default() };
+    for (quality, row) in SMALL.iter().zip(rows) {
+        let bytes = as_jpeg(&half, *quality)?;
+        let small = decode(&bytes, &limits)?;
+        row.bits += bytes.len() as f64 * 8.0 / pixels;
+        row.plain += interpolated(&plain, bytes.len() as f64);
+        let chains = std::iter::once(None).chain(networks.iter().map(Some));
+        for (sum, network) in row.brought_back.iter_mut().zip(chains) {
+            let links: Vec<Link<'_>> = network.map(|n| Link::whole(n.as_ref())).into_iter().collect();
+            *sum += compare(&picture, &enlarge(&small, &links, &options, &Quiet)?, 0)?.psnr;
+        }
+    }
+    Ok(())
+}
+
+/// PSNR at a number of bytes; beyond the ends that of the nearest end.
+fn interpolated(points: &[(f64, f64)], bytes: f64) -> f64 {
+    let at = points.partition_point(|point| point.0 < bytes);
+    match (at.checked_sub(1).and_then(|i| points.get(i)), points.get(at)) {
+        (Some(a), Some(b)) => {
+            let share = (bytes / a.0).ln() / (b.0 / a.0).ln();
+            a.1 + share * (b.1 - a.1)
+        }
+        (Some(end), None) | (None, Some(end)) => end.1,
+        (None, None) => f64::NAN,
+    }
+}
