@@ -15,6 +15,7 @@
 //! Nothing here trusts the bytes it reads: dimensions are checked before pixels are decoded, every text has a bound,
 //! and a hostile file ends in an [`ImagingError`].
 
+pub mod analyse;
 pub mod animation;
 pub mod blur;
 pub mod canvas;
@@ -35,6 +36,7 @@ pub mod infotext;
 mod ink;
 pub mod inspect;
 pub mod lettering;
+pub mod light;
 mod limits;
 pub mod mask;
 mod metadata;
@@ -45,11 +47,13 @@ pub mod resample;
 pub mod resize;
 mod rows;
 mod save;
+pub mod sharpen;
 pub mod sheet;
 pub mod video;
 mod warning;
 pub mod xmp;
 
+pub use analyse::{Analysis, Kind, analyse};
 pub use canvas::{Borders, Fill, extend, paste};
 pub use decode::{decode, decode_deep, open, open_deep, probe, read_file};
 pub use deep::{Channels, DeepPicture, Depth, Samples, SamplesRef};

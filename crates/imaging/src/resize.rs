@@ -5,6 +5,7 @@ use fast_image_resize as fir;
 use fir::images::{TypedImage, TypedImageRef};
 use fir::pixels::{InnerPixel, U8, U8x3, U8x4, U16x4};
 
+use crate::light::{light_to_srgb, srgb_to_light};
 use crate::{ImagingError, Picture, PixelFormat};
 
 /// Interpolation between pixels.
@@ -151,15 +152,6 @@ fn from_light(values: &[u16], format: PixelFormat) -> Vec<u8> {
         }
     }
     pixels
-}
-
-/// IEC 61966-2-1.
-fn srgb_to_light(v: f32) -> f32 {
-    if v <= 0.040_45 { v / 12.92 } else { ((v + 0.055) / 1.055).powf(2.4) }
-}
-
-fn light_to_srgb(v: f32) -> f32 {
-    if v <= 0.003_130_8 { v * 12.92 } else { 1.055 * v.powf(1.0 / 2.4) - 0.055 }
 }
 
 fn algorithm(filter: Filter) -> fir::ResizeAlg {

@@ -12,6 +12,7 @@ const LONGEST: usize = 65_533;
 const APP0: u8 = 0xe0;
 const APP1: u8 = 0xe1;
 const APP2: u8 = 0xe2;
+const DQT: u8 = 0xdb;
 const COM: u8 = 0xfe;
 
 /// One header segment; `end` is where the next begins.
@@ -87,6 +88,38 @@ pub(crate) fn frame_size(bytes: &[u8]) -> Option<(u8, u16, u16)> {
     let frame = segments(bytes).find(|s| matches!(s.marker, 0xc0..=0xcf) && !matches!(s.marker, 0xc4 | 0xc8 | 0xcc))?;
     let side = |at: usize| Some(u16::from_be_bytes([*frame.data.get(at)?, *frame.data.get(at + 1)?]));
     Some((frame.marker, side(3)?, side(1)?))
+}
+
+/// The quantisation table of every component in the order of the frame, as far as they stand before the first scan; values in
+/// the order of the file.
+pub(crate) fn quantisation(bytes: &[u8]) -> Vec<[u16; 64]> {
+    let mut tables: [Option<[u16; 64]>; 4] = [None; 4];
+    let mut components = Vec::new();
+    for segment in segments(bytes) {
+        match segment.marker {
+            DQT => read_tables(segment.data, &mut tables),
+            0xc0..=0xc2 => {
+                let count = usize::from(segment.data.get(5).copied().unwrap_or(0));
+                let of = |component: &[u8]| usize::from(component[2] & 3);
+                components = segment.data.get(6..).unwrap_or_default().chunks_exact(3).take(count).map(of).collect();
+            }
+            _ => {}
+        }
+    }
+    components.into_iter().map_while(|at: usize| tables[at]).collect()
+}
+
+fn read_tables(mut data: &[u8], tables: &mut [Option<[u16; 64]>; 4]) {
+    while let Some((head, rest)) = data.split_first() {
+        let wide = head >> 4 != 0;
+        let Some((values, rest)) = rest.split_at_checked(if wide { 128 } else { 64 }) else { return };
+        let mut table = [0; 64];
+        for (at, value) in table.iter_mut().enumerate() {
+            *value = if wide { u16::from_be_bytes([values[2 * at], values[2 * at + 1]]) } else { values[at].into() };
+        }
+        tables[usize::from(head & 3)] = Some(table);
+        data = rest;
+    }
 }
 
 /// Refuses what the decoder would show wrongly: a file that is cut off (it has no end mark after the first scan, and the

@@ -110,6 +110,7 @@ pub fn embed_metadata(format: Format, bytes: &[u8], metadata: &Metadata) -> Resu
 use exif_block::exif_with_infotext;
 pub(crate) use exif_block::{ExifEntry, ExifParts, exif_for};
 pub(crate) use gif::written as gif_blocks;
+pub(crate) use jpeg::quantisation as jpeg_quantisation;
 pub(crate) use jpeg::{blocks as jpeg_blocks, check_whole as check_jpeg, frame_size as jpeg_frame_size};
 pub(crate) use png::{blocks as png_blocks, metadata_chunks as png_chunks};
 pub(crate) use webp::{chunk as webp_chunk, finish as finish_webp, still_chunks as webp_still_chunks};

@@ -1,5 +1,6 @@
 //! Tests of the whole crate through its public functions.
 
+mod analysing;
 mod deep;
 mod dicom;
 mod generation_info;
