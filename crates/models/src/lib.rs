@@ -4,6 +4,7 @@
 //! paths; their tensor names are diffusers' and transformers'.
 
 pub mod autoencoders;
+pub mod detectors;
 mod error;
 pub mod families;
 pub mod text_encoders;

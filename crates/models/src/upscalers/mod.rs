@@ -17,7 +17,7 @@ mod gfpgan;
 mod graph;
 mod hat;
 mod imdn;
-mod layers;
+pub(crate) mod layers;
 mod nafnet;
 mod ncnn;
 mod rfdn;
