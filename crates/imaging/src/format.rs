@@ -11,7 +11,7 @@ pub enum Format {
     Png,
     /// JPEG (JFIF, Exif).
     Jpeg,
-    /// WebP; written lossless.
+    /// WebP; written lossless, or lossy when asked to.
     WebP,
     /// GIF.
     Gif,

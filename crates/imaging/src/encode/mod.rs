@@ -27,6 +27,8 @@ use feed::RowFeed;
 pub struct EncodeOptions {
     /// JPEG quality, 1…100.
     pub jpeg_quality: u8,
+    /// Quality of a lossy WebP, 0…100; `None` writes it lossless.
+    pub webp_quality: Option<u8>,
     /// What lies behind transparent pixels in a JPEG, which has no alpha.
     pub background: [u8; 3],
     /// Smaller PNG files for more time.
@@ -34,9 +36,9 @@ pub struct EncodeOptions {
 }
 
 impl Default for EncodeOptions {
-    /// Quality 92 over white, balanced PNG compression.
+    /// JPEG quality 92 over white, lossless WebP, balanced PNG compression.
     fn default() -> Self {
-        Self { jpeg_quality: 92, background: [255; 3], small_png: false }
+        Self { jpeg_quality: 92, webp_quality: None, background: [255; 3], small_png: false }
     }
 }
 
@@ -67,13 +69,13 @@ pub trait Sink: Write + Seek + Send {}
 
 impl<T: Write + Seek + Send> Sink for T {}
 
-/// Encodes a picture and its metadata. WebP is written lossless; GIF with at most 256 colours and no half-transparent
+/// Encodes a picture and its metadata. WebP is written lossless unless a quality is asked for; GIF with at most 256 colours and no half-transparent
 /// pixels. Generation parameters ([`crate::Metadata::set_infotext`]) become a PNG text chunk, a GIF comment, or the EXIF
 /// UserComment of a JPEG, WebP or TIFF. BMP holds nothing but the ICC profile ([`Format::keeps_metadata`]).
 ///
 /// # Errors
 /// [`ImagingError::Encode`] when the format cannot hold the picture (a JPEG or GIF side over 65 535, a WebP side over
-/// 16 383) or its metadata, [`ImagingError::Argument`] for a quality outside 1…100.
+/// 16 383) or its metadata, [`ImagingError::Argument`] for a quality outside its range.
 pub fn encode(picture: &Picture, format: Format, options: &EncodeOptions) -> Result<Vec<u8>, ImagingError> {
     let header = RowHeader {
         width: picture.width(),
@@ -140,6 +142,9 @@ fn check(header: &RowHeader, format: Format, options: &EncodeOptions) -> Result<
     if format == Format::Jpeg && !(1..=100).contains(&options.jpeg_quality) {
         return Err(ImagingError::argument("jpeg quality", format!("{} is not in 1…100", options.jpeg_quality)));
     }
+    if format == Format::WebP && options.webp_quality.is_some_and(|quality| quality > 100) {
+        return Err(ImagingError::argument("webp quality", "it is not in 0…100"));
+    }
     let longest = match format {
         Format::Jpeg | Format::Gif => 65_535,
         Format::WebP => 16_383,
@@ -165,7 +170,7 @@ fn write(
     match format {
         Format::Png => png::write(header, options, feed, sink),
         Format::Jpeg => jpeg::write(header, options, feed, sink),
-        Format::WebP => webp::write(header, feed, sink),
+        Format::WebP => webp::write(header, options, feed, sink),
         Format::Gif => gif::write(header, feed, sink),
         Format::Bmp => bmp::write(header, feed, sink),
         Format::Tiff => tiff::write(header, feed, sink),

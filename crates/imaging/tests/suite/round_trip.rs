@@ -174,3 +174,46 @@ fn camera_tags_survive_a_tiff_and_join_generation_text() {
         assert_eq!(back.infotext().as_deref(), Some("a cat\nSteps: 20"), "{}", format.name());
     }
 }
+
+/// A soft picture with a few edges, as photographs have them.
+fn scene(format: PixelFormat) -> Picture {
+    let (width, height) = (160u32, 120u32);
+    let pixel = |i: u32| {
+        let (x, y) = (i % width, i / width);
+        let disc = if x.abs_diff(70).pow(2) + y.abs_diff(60).pow(2) < 1600 { 70 } else { 0 };
+        let colour = [60 + x / 2 + disc, 150 - y / 2, 90 + (x + y) / 4].map(|v| v as u8);
+        let alpha = (format.channels() == 4).then_some((y * 2) as u8);
+        colour.into_iter().chain(alpha)
+    };
+    Picture::new(width, height, format, (0..width * height).flat_map(pixel).collect()).unwrap()
+}
+
+#[test]
+fn lossy_webp_is_near_smaller_for_less_quality_and_keeps_words_and_alpha() {
+    for format in [PixelFormat::Rgb8, PixelFormat::Rgba8] {
+        let mut picture = scene(format);
+        picture.metadata.set_infotext("丹青\nSteps: 20");
+        let mut last = usize::MAX;
+        for (quality, nearest) in [(100, 2.0), (80, 3.0), (30, 6.0), (0, 16.0)] {
+            let options = EncodeOptions { webp_quality: Some(quality), ..EncodeOptions::default() };
+            let bytes = encode(&picture, Format::WebP, &options).unwrap();
+            assert!(bytes.len() < last, "{quality}: {} bytes after {last}", bytes.len());
+            last = bytes.len();
+            let back = decode(&bytes, &DecodeLimits::default()).unwrap();
+            assert_eq!((back.width(), back.height(), back.format()), (160, 120, format));
+            assert_eq!(back.metadata.infotext(), picture.metadata.infotext());
+            let visible = |p: &&[u8]| p.get(3).is_none_or(|a| *a > 0);
+            let count = format.channels();
+            let pairs = picture.pixels().chunks_exact(count).zip(back.pixels().chunks_exact(count));
+            let errors = pairs.filter(|(a, _)| visible(a)).flat_map(|(a, b)| a.iter().zip(b).take(3));
+            let errors: Vec<f64> = errors.map(|(a, b)| f64::from(a.abs_diff(*b))).collect();
+            let mean = errors.iter().sum::<f64>() / errors.len() as f64;
+            assert!(mean < nearest, "{quality}: {mean}");
+            // Alpha is written without loss.
+            let alphas = |p: &Picture| -> Vec<u8> { p.pixels().iter().skip(3).step_by(4).copied().collect() };
+            assert!(format == PixelFormat::Rgb8 || alphas(&picture) == alphas(&back));
+        }
+    }
+    let options = EncodeOptions { webp_quality: Some(101), ..EncodeOptions::default() };
+    assert!(encode(&scene(PixelFormat::Rgb8), Format::WebP, &options).is_err());
+}
