@@ -41,7 +41,7 @@ const DEVIATION: f32 = 128.0;
 fn load(weights: &Weights, _: &Shapes, options: LoadOptions) -> OpenedDetector {
     let loader = Loader::new(weights.clone(), options);
     let info =
-        FaceDetectorInfo { architecture: NAME, landmarks: false, side: 640, score: 0.7, overlap: 0.3, parameters: 0 };
+        FaceDetectorInfo { architecture: NAME, landmarks: false, side: 320, score: 0.7, overlap: 0.3, parameters: 0 };
     let network = Rfb::load(&loader)?;
     finished(&loader, network, info)
 }

@@ -2,6 +2,7 @@
 
 pub mod draw;
 pub mod enlarge;
+pub mod faces;
 pub mod pixels;
 mod prompting;
 
