@@ -5,7 +5,7 @@ use std::sync::Arc;
 use danqing_testing::mutate::{Mutator, corpus, count, run_with_tokens};
 
 use crate::blob::Blob;
-use crate::{GraphDef, GraphNode, Ncnn, Weights, WeightsError, index, pickle, safetensors, torch};
+use crate::{GraphDef, GraphNode, Ncnn, Onnx, Weights, WeightsError, index, pickle, safetensors, torch};
 
 /// Reads every tensor that a broken file still has.
 fn use_up(result: Result<Weights, WeightsError>) {
@@ -98,6 +98,18 @@ fn fuzz_graphdef() {
     run_with_tokens(&corpus("graphdef"), &tokens, 7, count(), |input| match GraphDef::parse("fuzz.pb", input) {
         Ok(graph) => graph.nodes().iter().filter_map(GraphNode::constant).for_each(|constant| {
             assert_eq!(constant.shape.iter().product::<usize>(), constant.values.len());
+        }),
+        Err(error) => assert!(!error.to_string().is_empty()),
+    });
+}
+
+#[test]
+fn fuzz_onnx() {
+    let tokens: [&[u8]; 7] =
+        [b"\x0a\x01x", b"\x12\x01y", b"\x08\x02", b"\x10\x07", b"\xff\xff\xff\xff\x0f", b"\x4a\x08", b"\x70\x01"];
+    run_with_tokens(&corpus("onnx"), &tokens, 8, count(), |input| match Onnx::parse("fuzz.onnx", input) {
+        Ok(network) => network.tensors().values().for_each(|tensor| {
+            assert_eq!(tensor.shape.iter().product::<usize>(), tensor.values.len());
         }),
         Err(error) => assert!(!error.to_string().is_empty()),
     });

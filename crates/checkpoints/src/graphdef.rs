@@ -8,6 +8,7 @@ use std::path::Path;
 
 use crate::WeightsError;
 use crate::blob::Blob;
+use crate::protobuf::{Value, fields, text, varint};
 
 const FORMAT: &str = "TensorFlow graph";
 /// Bounds: small networks have some hundred nodes with a few attributes each.
@@ -148,62 +149,6 @@ impl GraphDef {
     pub fn nodes(&self) -> &[GraphNode] {
         &self.nodes
     }
-}
-
-#[derive(Clone, Copy)]
-enum Value<'a> {
-    Number(u64),
-    Word(u32),
-    Bytes(&'a [u8]),
-}
-
-fn varint(bytes: &mut &[u8]) -> Option<u64> {
-    let mut value = 0u64;
-    for i in 0..10 {
-        let (&byte, rest) = bytes.split_first()?;
-        *bytes = rest;
-        value |= u64::from(byte & 0x7f).checked_shl(7 * i)?;
-        if byte < 0x80 {
-            return Some(value);
-        }
-    }
-    None
-}
-
-/// The fields of a message, at most `most` of them.
-fn fields(mut bytes: &[u8], most: usize) -> Option<Vec<(u64, Value<'_>)>> {
-    let mut out = Vec::new();
-    while !bytes.is_empty() {
-        let key = varint(&mut bytes)?;
-        let value = match key & 7 {
-            0 => Value::Number(varint(&mut bytes)?),
-            1 => {
-                bytes = bytes.get(8..)?;
-                continue;
-            }
-            2 => {
-                let len = usize::try_from(varint(&mut bytes)?).ok()?;
-                let (value, rest) = bytes.split_at_checked(len)?;
-                bytes = rest;
-                Value::Bytes(value)
-            }
-            5 => {
-                let (value, rest) = bytes.split_at_checked(4)?;
-                bytes = rest;
-                Value::Word(u32::from_le_bytes(value.try_into().ok()?))
-            }
-            _ => return None,
-        };
-        if out.len() == most {
-            return None;
-        }
-        out.push((key >> 3, value));
-    }
-    Some(out)
-}
-
-fn text(bytes: &[u8]) -> Option<String> {
-    Some(std::str::from_utf8(bytes).ok()?.to_owned())
 }
 
 fn node(bytes: &[u8]) -> Option<GraphNode> {

@@ -30,7 +30,8 @@ pub(super) fn normed(
     } else {
         (weight, norm.param("bias", &[c_out], Init::ZEROS)?)
     };
-    if conv.options().prepack {
+    // Dilated ones are packed otherwise, at their first use.
+    if conv.options().prepack && options.dilation == [1; 2] {
         weight.prepack_conv(options.groups, dtype);
     }
     Ok(Conv2d { weight, bias: Some(bias), options })

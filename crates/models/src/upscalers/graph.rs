@@ -1,10 +1,11 @@
-//! Networks given as a list of operations: what files of ncnn and TensorFlow hold.
+//! Networks given as a list of operations: what files of ncnn, TensorFlow and ONNX hold.
 //!
 //! Maps are `[b, h, w, c]`, vectors `[b, 1, 1, n]`. Before anything is computed the sizes of all maps are worked out for several
 //! pictures: they tell the factor, how much context the network eats at its borders, and what sides it can take.
 
 use danqing_tensor::{Activation, Conv2dOptions, PadMode, Param, Tensor, TensorError};
 
+use super::resampling::Sampling;
 use super::{Network, UpscalerInfo};
 use crate::error::{ModelError, invalid};
 
@@ -17,6 +18,17 @@ pub(super) enum Binary {
     Div,
     Max,
     Min,
+}
+
+/// A function of each value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unary {
+    Negative,
+    Absolute,
+    Root,
+    Exponential,
+    Reciprocal,
+    Erf,
 }
 
 /// What a node does.
@@ -63,6 +75,22 @@ pub(super) enum Op {
     Bilinear(usize),
     /// Along channels.
     Concat,
+    Unary(Unary),
+    /// Channels from the first number on, as many as the second.
+    Part(usize, usize),
+    /// Channels in another order, or some of them.
+    Select(Vec<u32>),
+    /// The reverse of [`Op::Shuffle`].
+    Unshuffle(usize),
+    /// The largest value of each window, or the mean.
+    Pool {
+        largest: bool,
+        kernel: [usize; 2],
+        stride: [usize; 2],
+        padding: [usize; 2],
+    },
+    /// To a multiple of its own height and width, or of those of a second map.
+    Resample(Sampling, [f64; 2]),
 }
 
 /// A node: what it does with which blobs.
@@ -85,7 +113,7 @@ pub(super) struct Graph {
 }
 
 /// Height, width, channels.
-type Size = [usize; 3];
+pub(super) type Size = [usize; 3];
 
 /// What the sizes of a graph's maps tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,11 +161,13 @@ impl Graph {
 
     /// Size of the result for an input of this size; a sentence where maps do not fit.
     fn output_size(&self, input: Size) -> Result<Size, String> {
+        const LONGEST: usize = 1 << 24;
         let mut sizes: Vec<Option<Size>> = vec![None; self.blobs];
         sizes[self.input] = Some(input);
         for (i, node) in self.nodes.iter().enumerate() {
             let inputs: Option<Vec<Size>> = node.inputs.iter().map(|&blob| sizes[blob]).collect();
             let size = inputs.and_then(|inputs| node.op.size(&inputs));
+            let size = size.filter(|size| size.iter().all(|n| *n <= LONGEST));
             let size = size.ok_or_else(|| format!("node {i} ({:.60?}) cannot take its inputs", node.op))?;
             node.outputs.iter().for_each(|&blob| sizes[blob] = Some(size));
         }
@@ -166,6 +196,15 @@ impl Graph {
                 }
                 Op::Shuffle(factor) | Op::DepthToSpace(factor) | Op::Nearest(factor) => (reach, step / *factor as f64),
                 Op::Bilinear(factor) => (reach + step, step / *factor as f64),
+                Op::Unshuffle(factor) => (reach + step * (factor - 1) as f64, step * *factor as f64),
+                Op::Pool { kernel, stride, .. } => {
+                    let span = kernel[0].max(kernel[1]) - 1;
+                    (reach + step * span.div_ceil(2) as f64, step * stride[0] as f64)
+                }
+                Op::Resample(sampling, times) => {
+                    let (x, like) = (inputs.first()?, inputs.last()?);
+                    (x.0 + x.1 * sampling.reach()?, like.1 / times[0].min(times[1]))
+                }
                 _ => (reach, step),
             };
             node.outputs.iter().for_each(|&blob| known[blob] = Some(made));
@@ -200,13 +239,19 @@ fn convolved(side: usize, kernel: usize, dilation: usize, stride: usize, padding
     Some((side.checked_add(padding)?.checked_sub(span)?).checked_div(stride)? + 1)
 }
 
+/// A side times a factor, where that is a whole number.
+fn whole(side: usize, times: f64) -> Option<usize> {
+    let out = side as f64 * times;
+    (out.fract() == 0.0 && (1.0..=1e8).contains(&out)).then_some(out as usize)
+}
+
 impl Op {
     /// Size of the result; `None` where inputs do not fit.
-    fn size(&self, inputs: &[Size]) -> Option<Size> {
+    pub fn size(&self, inputs: &[Size]) -> Option<Size> {
         let &[h, w, c] = inputs.first()?;
         let alone = |size: Size| (inputs.len() == 1).then_some(size);
         match self {
-            Op::Copy | Op::Activation(_) | Op::Clip(..) | Op::Scalar(..) => alone([h, w, c]),
+            Op::Copy | Op::Activation(_) | Op::Clip(..) | Op::Scalar(..) | Op::Unary(_) => alone([h, w, c]),
             Op::Channels(_, param) | Op::Prelu(param) => alone([h, w, c]).filter(|_| [1, c].contains(&param.numel())),
             Op::Conv { weight, options, .. } => {
                 let &[c_out, c_in, kh, kw] = weight.shape() else { return None };
@@ -217,11 +262,13 @@ impl Op {
             }
             Op::Deconv { weight, options, .. } => {
                 let &[c_in, c_out, kh, kw] = weight.shape() else { return None };
-                let Conv2dOptions { padding: [top, bottom, left, right], stride, output_padding, .. } = *options;
+                let Conv2dOptions { padding: [top, bottom, left, right], stride, output_padding, groups, .. } =
+                    *options;
                 let side = |side: usize, axis: usize, kernel: usize, cut: usize| {
                     ((side.checked_sub(1)?).checked_mul(stride[axis])? + kernel + output_padding[axis]).checked_sub(cut)
                 };
-                alone([side(h, 0, kh, top + bottom)?, side(w, 1, kw, left + right)?, c_out]).filter(|_| c_in == c)
+                alone([side(h, 0, kh, top + bottom)?, side(w, 1, kw, left + right)?, c_out.checked_mul(groups)?])
+                    .filter(|_| c_in == c)
             }
             Op::Linear { weight, .. } => {
                 let &[out, c_in] = weight.shape() else { return None };
@@ -256,6 +303,18 @@ impl Op {
                 let fits = inputs.iter().all(|size| size[..2] == [h, w]);
                 fits.then(|| [h, w, inputs.iter().map(|size| size[2]).sum()])
             }
+            Op::Part(start, len) => alone([h, w, *len]).filter(|_| *len > 0 && *len <= c && *start <= c - len),
+            Op::Select(ids) => alone([h, w, ids.len()]).filter(|_| ids.iter().all(|id| (*id as usize) < c)),
+            Op::Unshuffle(factor) => alone([h / factor, w / factor, c.checked_mul(factor * factor)?])
+                .filter(|_| h.is_multiple_of(*factor) && w.is_multiple_of(*factor)),
+            Op::Pool { kernel, stride, padding, .. } => {
+                let side = |side: usize, axis: usize| convolved(side, kernel[axis], 1, stride[axis], 2 * padding[axis]);
+                alone([side(h, 0)?, side(w, 1)?, c])
+            }
+            Op::Resample(_, times) => {
+                let &like = inputs.last()?;
+                Some([whole(like[0], times[0])?, whole(like[1], times[1])?, c]).filter(|_| inputs.len() <= 2)
+            }
         }
     }
 
@@ -288,6 +347,23 @@ impl Op {
             Op::Nearest(factor) => x.upsample_nearest(*factor),
             Op::Bilinear(factor) => x.resize_bilinear(x.dim(1) * factor, x.dim(2) * factor),
             Op::Concat => Tensor::concat(&inputs.iter().collect::<Vec<_>>(), 3),
+            Op::Unary(Unary::Negative) => x.neg(),
+            Op::Unary(Unary::Absolute) => x.abs(),
+            Op::Unary(Unary::Root) => x.sqrt(),
+            Op::Unary(Unary::Exponential) => x.exp(),
+            Op::Unary(Unary::Reciprocal) => x.reciprocal(),
+            Op::Unary(Unary::Erf) => x.erf(),
+            Op::Part(start, len) => x.narrow(3, *start, *len),
+            Op::Select(ids) => x.index_select(3, ids),
+            Op::Unshuffle(factor) => x.pixel_unshuffle(*factor),
+            Op::Pool { largest: true, kernel, stride, padding } => x.max_pool2d(*kernel, *stride, *padding),
+            Op::Pool { largest: false, kernel, stride, padding } => x.avg_pool2d(*kernel, *stride, *padding),
+            Op::Resample(sampling, times) => {
+                let like = inputs.last().unwrap_or(x);
+                let side = |axis: usize| whole(like.dim(1 + axis), times[axis]);
+                let fits = || invalid("upscaler", format!("{:?} times {times:?} is no size", like.shape()));
+                sampling.run(x, [side(0).ok_or_else(fits)?, side(1).ok_or_else(fits)?])
+            }
         }
     }
 }

@@ -20,6 +20,8 @@ mod imdn;
 pub(crate) mod layers;
 mod nafnet;
 mod ncnn;
+mod onnx;
+mod resampling;
 mod rfdn;
 mod rlfn;
 mod rrdb;
@@ -41,6 +43,7 @@ use danqing_tensor::{Tensor, TensorError};
 
 use crate::error::{ModelError, invalid};
 pub use ncnn::open_ncnn;
+pub use onnx::open_onnx;
 pub use shapes::Shapes;
 pub use tensorflow::open_graphdef;
 

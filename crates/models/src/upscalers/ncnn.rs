@@ -243,7 +243,8 @@ impl Builder<'_> {
         if options.padding.iter().any(|n| *n > 0) && layer.number(18, 0.0) != 0.0 {
             return Err(self.bad(layer, "has a border that is not zero"));
         }
-        if self.options.prepack {
+        // Dilated ones are packed otherwise, at their first use.
+        if self.options.prepack && options.dilation == [1; 2] {
             weight.prepack_conv(options.groups, self.options.dtype);
         }
         Ok(Op::Conv { weight, bias, options })
