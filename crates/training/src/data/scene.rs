@@ -30,7 +30,7 @@ pub struct SceneWeights {
 
 impl Default for SceneWeights {
     fn default() -> Self {
-        Self { single: 0.6, count: 0.12, pair: 0.24, shape: 0.04 }
+        Self { single: 0.5, count: 0.08, pair: 0.39, shape: 0.03 }
     }
 }
 
