@@ -115,7 +115,7 @@ fn broken_text_never_panics() {
         "\u{200d}",
     ];
     let tokens: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
-    mutate::run_with_tokens(&SENTENCES, &tokens, 12, 10_000, |bytes| {
+    mutate::run_with_tokens(&SENTENCES, &tokens, 12, mutate::count(), |bytes| {
         let text = String::from_utf8_lossy(bytes);
         let translation = translate(&text, Glossary::builtin());
         assert!(translation.english.len() <= 40 * text.len() + 40, "{text:?} grew to {:?}", translation.english);

@@ -9,7 +9,7 @@ use danqing_imaging::{DecodeLimits, Picture, open};
 use danqing_models::upscalers::span::SpanConfig;
 use danqing_nn::{AdamWConfig, LrDecay, LrSchedule};
 
-use crate::data::{Degradation, PatchSource};
+use crate::data::{Degradation, PatchSource, Vectors};
 use crate::error::{TrainError, at};
 use crate::methods::upscaler::UpscalerMethod;
 use crate::run::{RunConfig, RunEnd, averaged_weights, latest, train};
@@ -36,6 +36,7 @@ const fn span(channels: usize, blocks: usize, scale: usize) -> SpanConfig {
 pub const UPSCALER_RECIPES: &[UpscalerRecipe] = &[
     UpscalerRecipe { name: "photo-x2", network: span(28, 6, 2), degradation: Degradation::Bicubic, side: 48 },
     UpscalerRecipe { name: "photo-x4", network: span(28, 6, 4), degradation: Degradation::Bicubic, side: 48 },
+    UpscalerRecipe { name: "art-x4", network: span(28, 6, 4), degradation: Degradation::Drawing, side: 48 },
     UpscalerRecipe { name: "clean-x1", network: span(28, 6, 1), degradation: Degradation::NoiseAndJpeg, side: 64 },
     UpscalerRecipe { name: "live-x2", network: span(12, 2, 2), degradation: Degradation::Bicubic, side: 48 },
 ];
@@ -49,6 +50,8 @@ pub struct UpscalerOptions {
     pub folder: PathBuf,
     /// Folder of photographs to learn from; dead leaves alone without.
     pub pictures: Option<PathBuf>,
+    /// Folder below which icon sets lie, for the recipe of drawings.
+    pub icons: Option<PathBuf>,
     /// Pictures that are never learned from.
     pub validation: Vec<PathBuf>,
     /// Steps in all.
@@ -69,8 +72,18 @@ pub fn train_upscaler(
     stopped: &dyn Fn() -> bool,
 ) -> Result<RunEnd, TrainError> {
     let UpscalerRecipe { network, degradation, side, .. } = options.recipe;
-    let source = PatchSource::new(options.pictures.as_deref(), degradation, network.scale, side, SEED)?;
-    log(&format!("{} photographs, with their reduced forms", source.photographs()));
+    let source = match degradation {
+        Degradation::Drawing => {
+            let drawings = Vectors::open(options.icons.as_deref().unwrap_or(Path::new(".")))?;
+            log(&format!("{} drawings", drawings.len()));
+            PatchSource::of_drawings(drawings, degradation, network.scale, side, SEED)
+        }
+        Degradation::Bicubic | Degradation::NoiseAndJpeg => {
+            let source = PatchSource::new(options.pictures.as_deref(), degradation, network.scale, side, SEED)?;
+            log(&format!("{} photographs, with their reduced forms", source.photographs()));
+            source
+        }
+    };
     let validation: Vec<Picture> = options
         .validation
         .iter()

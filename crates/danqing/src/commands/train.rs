@@ -16,7 +16,7 @@ use crate::progress::{catch_interrupts, interrupted};
 /// What can be trained.
 const METHODS: &[&str] = &["starter", "upscaler"];
 /// The upscalers.
-const NETWORKS: &[&str] = &["photo-x2", "photo-x4", "clean-x1", "live-x2"];
+const NETWORKS: &[&str] = &["photo-x2", "photo-x4", "art-x4", "clean-x1", "live-x2"];
 /// The stages of the starter, and writing out what they made.
 const WORK: &[&str] = &["autoencoder", "denoiser", "evaluator", "export", "score"];
 
@@ -174,6 +174,7 @@ fn upscaler(invocation: &Invocation) -> Result<(), Failure> {
         recipe: *recipe,
         folder: folder.to_owned(),
         pictures: invocation.path("pictures").map(PathBuf::from),
+        icons: invocation.path("icons").map(PathBuf::from),
         validation,
         steps: count(invocation, "train-steps", STEPS),
         batch: count(invocation, "train-batch", PAIRS) as usize,

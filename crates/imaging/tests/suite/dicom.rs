@@ -147,7 +147,7 @@ fn broken_files_are_read_or_refused() {
     let tokens: [&[u8]; 5] =
         [b"\xff\xff\xff\xff", b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0", b"SQ\0\0", b"1.2.840.10008.1.2.5"];
     let mut shown = 0;
-    mutate::run_with_tokens(&corpus, &tokens, 4, 4_000, |bytes| {
+    mutate::run_with_tokens(&corpus, &tokens, 4, mutate::count(), |bytes| {
         if let Ok(dicom) = Dicom::open(bytes, &limits)
             && let Ok(frame) = dicom.frame(0)
         {

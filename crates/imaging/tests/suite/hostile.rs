@@ -3,6 +3,7 @@
 use danqing_imaging::container::{embed_metadata, read_metadata};
 use danqing_imaging::generation::comfyui_from_json;
 use danqing_imaging::inspect::Report;
+use danqing_imaging::video::VideoHeader;
 use danqing_imaging::{DecodeLimits, Format, GenerationInfo, Infotext, Metadata, decode};
 use danqing_testing::mutate;
 
@@ -23,7 +24,7 @@ fn broken_picture_files_are_read_or_refused() {
     let tokens: [&[u8]; 9] =
         [b"tEXt", b"zTXt", b"iTXt", b"IEND", b"parameters\0", b"UNICODE\0", b"\xff\xe1", b"VP8X", b"Exif\0\0"];
     let (mut decoded, mut stated) = (0, 0);
-    mutate::run_with_tokens(&corpus, &tokens, 2, 10_000, |bytes| {
+    mutate::run_with_tokens(&corpus, &tokens, 2, mutate::count(), |bytes| {
         for format in FORMATS {
             let metadata = read_metadata(format, bytes, &LIMITS);
             let text: usize = metadata.text.iter().map(|entry| entry.text.len()).sum();
@@ -48,7 +49,7 @@ fn broken_generation_texts_are_read_or_refused() {
     let corpus = mutate::corpus("infotext");
     let tokens: [&[u8]; 8] =
         [b"Steps: ", b": \"", b"\\\"", b", ", b"Negative prompt:", b"[\"3\", 0]", b"{\"", b"<lora:"];
-    mutate::run_with_tokens(&corpus, &tokens, 3, 10_000, |bytes| {
+    mutate::run_with_tokens(&corpus, &tokens, 3, mutate::count(), |bytes| {
         let text = String::from_utf8_lossy(bytes);
         let infotext = Infotext::parse(&text);
         assert!(infotext.prompt.len() + infotext.negative.len() <= text.len());
@@ -64,6 +65,34 @@ fn broken_generation_texts_are_read_or_refused() {
         }
         let _ = Report::of(bytes, &LIMITS);
     });
+}
+
+#[test]
+fn broken_frame_streams_end() {
+    let y4m = |words: &str, frame: usize| {
+        let mut bytes = format!("YUV4MPEG2 W8 H6 F25:1 {words}\n").into_bytes();
+        for _ in 0..3 {
+            bytes.extend(b"FRAME\n");
+            bytes.extend(vec![100; frame]);
+        }
+        bytes
+    };
+    let corpus = [y4m("Ip C420jpeg", 72), y4m("C444 XCOLORRANGE=FULL", 144), y4m("Cmono", 48), y4m("C422", 96)];
+    let tokens: [&[u8]; 6] = [b"FRAME\n", b" W", b" H", b" C420mpeg2", b" Ip", b"XCOLORRANGE=FULL"];
+    let mut whole = 0;
+    mutate::run_with_tokens(&corpus, &tokens, 5, mutate::count(), |bytes| {
+        let mut input = bytes;
+        let Ok(header) = VideoHeader::read(&mut input, &LIMITS) else { return };
+        assert!(u64::from(header.width) * u64::from(header.height) <= LIMITS.max_pixels);
+        let (mut frame, mut back) = (Vec::new(), Vec::new());
+        while let Ok(true) = header.read_frame(&mut input, &mut frame) {
+            let values = header.to_unit_f32(&frame);
+            assert!(header.from_unit_f32(&values, header.height, &mut back).is_ok());
+            assert_eq!(back.len(), frame.len());
+            whole += 1;
+        }
+    });
+    assert!(whole > 500, "{whole} frames");
 }
 
 #[test]

@@ -92,6 +92,26 @@ impl IconSet {
     }
 }
 
+impl IconSet {
+    /// Every icon of the set as SVG text, in the order of their names.
+    pub(super) fn svgs(&self) -> Vec<String> {
+        let mut icons: Vec<(&String, &Icon)> = self.icons.icons.iter().collect();
+        icons.sort_by_key(|(name, _)| *name);
+        icons.into_iter().map(|(_, icon)| self.svg(icon)).collect()
+    }
+
+    fn svg(&self, icon: &Icon) -> String {
+        let width = icon.width.or(self.icons.width).unwrap_or(16.0);
+        let height = icon.height.or(self.icons.height).unwrap_or(16.0);
+        format!(
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" xmlns:xlink=\"http://www.w3.org/1999/xlink\" width=\"{width}\" height=\"{height}\" viewBox=\"{} {} {width} {height}\">{}</svg>",
+            icon.left.unwrap_or(0.0),
+            icon.top.unwrap_or(0.0),
+            icon.body
+        )
+    }
+}
+
 impl Drawings for IconSet {
     fn source(&self) -> &Source {
         &self.source
@@ -115,14 +135,7 @@ impl Drawings for IconSet {
         let Some(icon) = self.icons.icons.get(name) else {
             return Ok(None);
         };
-        let width = icon.width.or(self.icons.width).unwrap_or(16.0);
-        let height = icon.height.or(self.icons.height).unwrap_or(16.0);
-        let svg = format!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" xmlns:xlink=\"http://www.w3.org/1999/xlink\" width=\"{width}\" height=\"{height}\" viewBox=\"{} {} {width} {height}\">{}</svg>",
-            icon.left.unwrap_or(0.0),
-            icon.top.unwrap_or(0.0),
-            icon.body
-        );
+        let svg = self.svg(icon);
         draw_svg(&svg).map(Some).map_err(|why| DataError::Icon {
             set: self.source.name.clone(),
             icon: name.clone(),

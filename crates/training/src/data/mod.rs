@@ -23,6 +23,7 @@ mod scene;
 mod shapes;
 pub mod split;
 mod sprites;
+mod vectors;
 pub mod words;
 
 use std::io;
@@ -38,6 +39,7 @@ pub use prompts::{EvaluationPrompt, PromptKind, evaluation_prompts};
 pub use scene::{Scene, SceneConfig, SceneGenerator, ScenePlan, SceneWeights};
 pub use split::Split;
 pub use sprites::{SPRITE_SIDE, Source, Sprite, SpriteLibrary, Style};
+pub use vectors::Vectors;
 pub use words::{KnownWords, UnknownWord, known_words};
 
 /// Why the data cannot be made.

@@ -2,23 +2,28 @@
 
 use std::path::{Path, PathBuf};
 
+use danqing_imaging::blur::gaussian;
 use danqing_imaging::resample::{Kernel, resample};
 use danqing_imaging::{DecodeLimits, EncodeOptions, Format, Picture, PixelFormat, decode, encode, open};
 
 use super::DataError;
 use super::dice::Dice;
 use super::leaves::dead_leaves;
+use super::vectors::Vectors;
 
 /// Pixels around a small patch that are reduced with it and then cut off: at the edge of a cut the filter would see a mirror.
 const MARGIN: usize = 2;
-/// Share of patches from photographs, where there are any.
-const PHOTOGRAPHS: f32 = 0.7;
+/// Share of patches from photographs or drawings, where there are any.
+const PICTURES: f32 = 0.7;
 
 /// How large patches become small ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Degradation {
     /// The antialiased cubic filter, rounded to 8 bits.
     Bicubic,
+    /// As [`Bicubic`](Self::Bicubic), but a half of the pictures are blurred before by up to a deviation of 1.2 small pixels, and a third made JPEG of
+    /// quality 60–95 after: what drawings are like that come from the web or out of a model.
+    Drawing,
     /// Noise up to a deviation of 15 and JPEG of quality 30–95, each on a part of the patches; no change of size.
     NoiseAndJpeg,
 }
@@ -35,6 +40,7 @@ struct Photograph {
 #[derive(Debug)]
 pub struct PatchSource {
     photographs: Vec<Photograph>,
+    drawings: Option<Vectors>,
     degradation: Degradation,
     scale: usize,
     side: usize,
@@ -80,7 +86,12 @@ impl PatchSource {
         }
         let least = (side + 2 * MARGIN) * scale;
         photographs.retain(|p| p.width >= least && p.height >= least);
-        Ok(Self { photographs, degradation, scale, side, seed })
+        Ok(Self { photographs, drawings: None, degradation, scale, side, seed })
+    }
+
+    /// Pairs of drawings, and of dead leaves between them, instead of photographs.
+    pub fn of_drawings(drawings: Vectors, degradation: Degradation, scale: usize, side: usize, seed: u64) -> Self {
+        Self { photographs: Vec::new(), drawings: Some(drawings), degradation, scale, side, seed }
     }
 
     /// Photographs, counting their reduced forms.
@@ -95,10 +106,12 @@ impl PatchSource {
     pub fn pair(&self, index: u64) -> Result<PatchPair, DataError> {
         let mut dice = Dice::new(self.seed ^ 0x9A7C_4E55, index);
         let outer = (self.side + 2 * MARGIN) * self.scale;
-        let source = if dice.chance(PHOTOGRAPHS) { dice.pick(&self.photographs) } else { None };
-        let mut cut = match source {
-            Some(photograph) => photograph.cut(outer, &mut dice),
-            None => dead_leaves(outer, &mut dice),
+        let made = !dice.chance(PICTURES);
+        let mut cut = match (dice.pick(&self.photographs), &self.drawings) {
+            _ if made => dead_leaves(outer, &mut dice),
+            (Some(photograph), _) => photograph.cut(outer, &mut dice),
+            (None, Some(drawings)) => drawings.patch(outer, &mut dice),
+            (None, None) => dead_leaves(outer, &mut dice),
         };
         turn(&mut cut, outer, &mut dice);
         let rounded =
@@ -107,6 +120,15 @@ impl PatchSource {
         let reduced = self.side + 2 * MARGIN;
         let small = match self.degradation {
             Degradation::Bicubic => rounded(resample(&cut, (outer, outer), (reduced, reduced), 3, Kernel::Bicubic)),
+            Degradation::Drawing => {
+                let mut blurred = cut.clone();
+                if dice.chance(0.5) {
+                    let sigma = dice.between(0.2, 1.2) * self.scale as f32;
+                    gaussian(&mut blurred, outer, outer, 3, sigma);
+                }
+                let small = rounded(resample(&blurred, (outer, outer), (reduced, reduced), 3, Kernel::Bicubic));
+                if dice.chance(1.0 / 3.0) { through_jpeg(&small, reduced, 60 + dice.below(36) as u8)? } else { small }
+            }
             Degradation::NoiseAndJpeg => spoilt(&cut, outer, &mut dice)?,
         };
         Ok(PatchPair { small: inner(&small, reduced, MARGIN), large: inner(&cut, outer, MARGIN * self.scale) })
@@ -167,14 +189,19 @@ fn spoilt(values: &[f32], side: usize, dice: &mut Dice) -> Result<Vec<f32>, Data
     // Sums of twelve even draws are nearly normal with deviation 1.
     let mut normal = || (0..12).map(|_| dice.unit()).sum::<f32>() - 6.0;
     let noisy: Vec<f32> = values.iter().map(|v| if deviation > 0.0 { v + deviation * normal() } else { *v }).collect();
+    if dice.chance(0.75) {
+        return through_jpeg(&noisy, side, 30 + dice.below(66) as u8);
+    }
+    Ok(noisy.iter().map(|v| (v.clamp(0.0, 1.0) * 255.0).round() / 255.0).collect())
+}
+
+/// What is left of a square of RGB after JPEG.
+fn through_jpeg(values: &[f32], side: usize, jpeg_quality: u8) -> Result<Vec<f32>, DataError> {
     let refused =
         |e: danqing_imaging::ImagingError| DataError::Picture { path: PathBuf::from("patch"), why: e.to_string() };
-    let picture = Picture::from_unit_f32(side as u32, side as u32, PixelFormat::Rgb8, &noisy).map_err(refused)?;
-    if !dice.chance(0.75) {
-        return Ok(picture.to_unit_f32());
-    }
-    let options = EncodeOptions { jpeg_quality: 30 + dice.below(66) as u8, ..Default::default() };
-    let bytes = encode(&picture, Format::Jpeg, &options).map_err(refused)?;
+    let picture = Picture::from_unit_f32(side as u32, side as u32, PixelFormat::Rgb8, values).map_err(refused)?;
+    let bytes =
+        encode(&picture, Format::Jpeg, &EncodeOptions { jpeg_quality, ..Default::default() }).map_err(refused)?;
     Ok(decode(&bytes, &DecodeLimits::default()).map_err(refused)?.to_unit_f32())
 }
 
@@ -195,6 +222,21 @@ mod tests {
             assert!(far <= 0.51 / 255.0, "{far}");
         }
         assert_eq!(source.pair(3).unwrap(), source.pair(3).unwrap());
+    }
+
+    #[test]
+    fn drawings_are_blurred_and_made_jpeg_in_part() {
+        let source = PatchSource::of_drawings(Vectors::squares(), Degradation::Drawing, 4, 12, 1);
+        let mut plain = 0;
+        for index in 0..24 {
+            let PatchPair { small, large } = source.pair(index).unwrap();
+            assert_eq!((small.len(), large.len()), (12 * 12 * 3, 48 * 48 * 3));
+            let again = resample(&large, (48, 48), (12, 12), 3, Kernel::Bicubic);
+            let (small, again) = (inner(&small, 12, 2), inner(&again, 12, 2));
+            plain += usize::from(small.iter().zip(&again).all(|(a, b)| (a - b.clamp(0.0, 1.0)).abs() <= 0.51 / 255.0));
+        }
+        // A third is left alone, and what has no edges near stays as it is.
+        assert!((2..20).contains(&plain), "{plain}");
     }
 
     #[test]
