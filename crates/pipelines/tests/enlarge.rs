@@ -1,6 +1,7 @@
 //! Enlarging: tiles join without a seam, any size comes out, and a stream holds little.
 
 use danqing_imaging::resample::{Kernel, resample};
+use danqing_imaging::sharpen::{SharpenOptions, sharpen};
 use danqing_imaging::{Picture, PixelFormat};
 use danqing_models::upscalers::span::{Span, SpanConfig};
 use danqing_models::upscalers::{Network, Purpose, Upscaler, UpscalerInfo};
@@ -122,11 +123,17 @@ fn any_size_comes_out() {
     let networks = [Repeat::new(), Repeat::new()];
     let chain: Vec<Link<'_>> = networks.iter().map(|n| Link::whole(n)).collect();
     for (size, expected) in sizes {
-        let out = enlarge(&picture, &chain, &EnlargeOptions { size, tile: 64 }, &Quiet).unwrap();
+        let out = enlarge(&picture, &chain, &EnlargeOptions { size, tile: 64, ..Default::default() }, &Quiet).unwrap();
         assert_eq!((out.width(), out.height()), expected, "{size:?}");
     }
     // Without a network it is the cubic filter.
-    let plain = enlarge(&picture, &[], &EnlargeOptions { size: TargetSize::Scale(2.0), tile: 64 }, &Quiet).unwrap();
+    let plain = enlarge(
+        &picture,
+        &[],
+        &EnlargeOptions { size: TargetSize::Scale(2.0), tile: 64, ..Default::default() },
+        &Quiet,
+    )
+    .unwrap();
     let values: Vec<f32> = rows(&picture).flatten().collect();
     let expected = resample(&values, (20, 10), (40, 20), 3, Kernel::Bicubic);
     let rounded: Vec<u8> = expected.iter().map(|v| (v.clamp(0.0, 1.0) * 255.0).round() as u8).collect();
@@ -137,7 +144,14 @@ fn any_size_comes_out() {
 fn rows_come_out_while_others_go_in() {
     let network = RandomSpan::new(2, 3);
     let picture = picture(16, 200, PixelFormat::Rgb8);
-    let mut enlargement = Enlargement::new(&[Link::whole(&network)], (16, 200), (32, 400), 3, 16).unwrap();
+    let mut enlargement = Enlargement::new(
+        &[Link::whole(&network)],
+        (16, 200),
+        (32, 400),
+        3,
+        &EnlargeOptions { tile: 16, ..Default::default() },
+    )
+    .unwrap();
     let (mut given, mut most) = (0, 0);
     for (y, row) in rows(&picture).enumerate() {
         enlargement
@@ -160,10 +174,10 @@ fn it_stops_within_a_tile_and_refuses_what_makes_no_sense() {
     flag.stop();
     let options = EnlargeOptions { tile: 16, ..Default::default() };
     assert!(matches!(enlarge(&picture, &[Link::whole(&network)], &options, &flag), Err(TaskError::Stopped)));
-    let huge = EnlargeOptions { size: TargetSize::Scale(2000.0), tile: 16 };
+    let huge = EnlargeOptions { size: TargetSize::Scale(2000.0), ..Default::default() };
     assert!(enlarge(&picture, &[Link::whole(&network)], &huge, &Quiet).unwrap_err().to_string().contains("too large"));
-    assert!(Enlargement::new(&[Link::whole(&network)], (0, 4), (0, 8), 3, 16).is_err());
-    assert!(Enlargement::new(&[Link::whole(&network)], (u32::MAX, 1), (4, 4), 3, 16).is_err());
+    assert!(Enlargement::new(&[Link::whole(&network)], (0, 4), (0, 8), 3, &options).is_err());
+    assert!(Enlargement::new(&[Link::whole(&network)], (u32::MAX, 1), (4, 4), 3, &options).is_err());
 }
 
 /// The picture's negative.
@@ -194,5 +208,32 @@ fn a_restoring_network_may_be_taken_in_part() {
             let wanted = (1.0 - strength) * a + strength * (255.0 - a);
             assert!((wanted - b).abs() <= 0.51, "{strength}: {a} became {b}");
         }
+    }
+}
+
+#[test]
+fn the_result_is_sharpened_as_a_whole_picture_would_be() {
+    let network = RandomSpan::new(2, 3);
+    for format in [PixelFormat::Rgb8, PixelFormat::Rgba8] {
+        let picture = picture(40, 30, format);
+        let plain = EnlargeOptions { tile: 16, ..Default::default() };
+        let amount = SharpenOptions { amount: 0.8, ..Default::default() };
+        let sharpened = EnlargeOptions { sharpen: Some(amount), ..plain };
+        let mut streamed = [Vec::new(), Vec::new()];
+        for (options, out) in [plain, sharpened].iter().zip(&mut streamed) {
+            let channels = format.channels();
+            let mut enlargement =
+                Enlargement::new(&[Link::whole(&network)], (40, 30), (80, 60), channels, options).unwrap();
+            for row in rows(&picture) {
+                enlargement
+                    .push(&row, &Quiet, &mut |line| {
+                        out.extend_from_slice(line);
+                        Ok(())
+                    })
+                    .unwrap();
+            }
+        }
+        let [plain, streamed] = streamed;
+        assert!(plain != streamed && streamed == sharpen(&plain, (80, 60), format.channels(), &amount).unwrap());
     }
 }

@@ -6,7 +6,7 @@ use danqing_imaging::{DecodeLimits, Depth, EncodeOptions, RowFile, RowHeader, re
 use danqing_pipelines::TaskError;
 use danqing_pipelines::control::Control;
 use danqing_pipelines::request::Phase;
-use danqing_pipelines::tasks::enlarge::{SampleEnlargement, TargetSize};
+use danqing_pipelines::tasks::enlarge::{EnlargeOptions, SampleEnlargement, TargetSize};
 
 use super::batch::{self, Job, Naming, Sizes};
 use super::{CommandSpec, Invocation};
@@ -85,7 +85,7 @@ fn one(invocation: &Invocation, watch: &Watch, job: &Job, control: &dyn Control)
     metadata.set_original_size(original);
     let quality = invocation.count("quality").map_or(QUALITY, |n| n as u8);
     let options = EncodeOptions { jpeg_quality: quality, ..Default::default() };
-    let mut reduction = SampleEnlargement::new(&[], from, to, channels, Depth::Eight, 1)
+    let mut reduction = SampleEnlargement::new(&[], from, to, channels, Depth::Eight, &EnlargeOptions::default())
         .map_err(|e| Failure::Failed(messages.task_error(&e)))?;
     let header = RowHeader { width: to.0, height: to.1, channels, depth: Depth::Eight, metadata };
     let mut file = RowFile::create(&job.to, header, &options).map_err(failed)?;

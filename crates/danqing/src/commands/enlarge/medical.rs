@@ -41,7 +41,7 @@ impl Session<'_> {
         if channels == 1 {
             values = values.into_iter().flat_map(|v| [v; 3]).collect();
         }
-        let mut enlargement = Enlargement::new(&self.links, (frame.width, frame.height), to, 3, self.options.tile)
+        let mut enlargement = Enlargement::new(&self.links, (frame.width, frame.height), to, 3, &self.options)
             .map_err(|e| self.failed(&e))?;
         let mut out = Vec::with_capacity(to.0 as usize * to.1 as usize * channels);
         for row in values.chunks_exact(frame.width as usize * 3) {

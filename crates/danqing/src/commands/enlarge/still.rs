@@ -60,7 +60,7 @@ impl Session<'_> {
         DecodeLimits::default().check_size(width, height).map_err(failed)?;
         let mut header = RowHeader { width, height, channels, depth, metadata };
         self.label(&mut header.metadata);
-        let mut enlargement = SampleEnlargement::new(&self.links, from, to, channels, depth, self.options.tile)
+        let mut enlargement = SampleEnlargement::new(&self.links, from, to, channels, depth, &self.options)
             .map_err(|e| self.failed(&e))?;
         let mut file = RowFile::create(&job.to, header, &self.encoding()).map_err(failed)?;
         while let Some(read) = rows.read_rows(READ_ROWS).map_err(failed)? {

@@ -52,7 +52,7 @@ pub(super) fn run(invocation: &Invocation, kind: &str, options: &EnlargeOptions)
     let (width, height) = options.size.of((header.width, header.height), native_scale(&links));
     limits.check_size(width, height).map_err(|e| Failure::of(&e))?;
     let result = header.resized(width, height);
-    let work = Work { header: &header, result: &result, links: &links, tile: options.tile };
+    let work = Work { header: &header, result: &result, links: &links, options };
     let told = |frames: u64, began: Instant| {
         let seconds = began.elapsed().as_secs_f64().max(1e-3);
         watch.say(&messages.frames(frames, frames as f64 / seconds));
@@ -87,7 +87,7 @@ struct Work<'a> {
     header: &'a VideoHeader,
     result: &'a VideoHeader,
     links: &'a [Link<'a>],
-    tile: usize,
+    options: &'a EnlargeOptions,
 }
 
 impl Work<'_> {
@@ -123,7 +123,7 @@ impl Work<'_> {
                 return Err(TaskError::Stopped.into());
             }
             let colours = self.header.to_unit_f32(&frame.map_err(TaskError::from)?);
-            let mut enlargement = Enlargement::new(self.links, size(self.header), size(self.result), 3, self.tile)?;
+            let mut enlargement = Enlargement::new(self.links, size(self.header), size(self.result), 3, self.options)?;
             values.clear();
             for row in colours.chunks_exact(self.header.width as usize * 3) {
                 enlargement.push(row, &Silent, &mut |line| {

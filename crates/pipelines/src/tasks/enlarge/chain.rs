@@ -1,17 +1,19 @@
-//! The chain: networks one after the other, a last resampling, and alpha beside them.
+//! The chain: networks one after the other, a last resampling and sharpening, and alpha beside them.
 
 use std::collections::VecDeque;
 
-use super::Link;
 use super::band::{Band, Progress, Sink};
+use super::{EnlargeOptions, Link};
 use crate::control::Control;
 use crate::error::TaskError;
 use danqing_imaging::resample::{Kernel, RowResampler};
+use danqing_imaging::sharpen::RowSharpener;
 
 /// A picture on its way through the chain: rows in, rows of the result out.
 pub struct Enlargement<'a> {
     bands: Vec<Band<'a>>,
     resize: Option<RowResampler>,
+    sharpener: Option<RowSharpener>,
     alpha: Option<Alpha>,
     channels: usize,
     done: usize,
@@ -28,16 +30,16 @@ struct Alpha {
 
 impl<'a> Enlargement<'a> {
     /// A chain for a picture of `from` (width, height) that makes one of `to`; rows have 3 or 4 channels in 0..1, and the result's
-    /// rows have as many. `tile` is the longest side of what is kept of a tile.
+    /// rows have as many. Of the options tile and sharpening count.
     ///
     /// # Errors
-    /// Sides of zero, other channels, or a result of more than 2³² pixels a side.
+    /// Sides of zero, other channels, a result of more than 2³² pixels a side, or sharpening that makes no sense.
     pub fn new(
         links: &[Link<'a>],
         from: (u32, u32),
         to: (u32, u32),
         channels: usize,
-        tile: usize,
+        options: &EnlargeOptions,
     ) -> Result<Self, TaskError> {
         if from.0 == 0 || from.1 == 0 || to.0 == 0 || to.1 == 0 || !(3..=4).contains(&channels) {
             return Err(TaskError::Request(format!(
@@ -50,7 +52,7 @@ impl<'a> Enlargement<'a> {
         let (mut width, mut height) = from;
         let mut bands = Vec::with_capacity(links.len());
         for &link in links {
-            bands.push(Band::new(link, width, height, tile));
+            bands.push(Band::new(link, width, height, options.tile));
             let grown =
                 |side: usize| side.checked_mul(link.network.info().scale).filter(|side| *side <= u32::MAX as usize);
             let (Some(w), Some(h)) = (grown(width), grown(height)) else {
@@ -64,8 +66,9 @@ impl<'a> Enlargement<'a> {
             ready: VecDeque::new(),
             waiting: VecDeque::new(),
         });
+        let sharpener = options.sharpen.map(|s| RowSharpener::new(to, channels, &s)).transpose()?;
         let total = bands.iter().map(Band::tiles).sum();
-        Ok(Self { bands, resize, alpha, channels, done: 0, total })
+        Ok(Self { bands, resize, sharpener, alpha, channels, done: 0, total })
     }
 
     /// Tiles of all networks.
@@ -78,7 +81,14 @@ impl<'a> Enlargement<'a> {
     /// # Errors
     /// A network that fails or makes no numbers, `control` that stops, or what `sink` returns.
     pub fn push(&mut self, row: &[f32], control: &dyn Control, sink: Sink<'_>) -> Result<(), TaskError> {
-        let Self { bands, resize, alpha, channels, done, total } = self;
+        let Some(mut sharpener) = self.sharpener.take() else { return self.enlarge(row, control, sink) };
+        let pushed = self.enlarge(row, control, &mut |line| sharpener.push(line, &mut *sink));
+        self.sharpener = Some(sharpener);
+        pushed
+    }
+
+    fn enlarge(&mut self, row: &[f32], control: &dyn Control, sink: Sink<'_>) -> Result<(), TaskError> {
+        let Self { bands, resize, alpha, channels, done, total, .. } = self;
         let mut progress = Progress { control, done, total: *total };
         let Some(alpha) = alpha else {
             return through(bands, resize, row, &mut progress, sink);

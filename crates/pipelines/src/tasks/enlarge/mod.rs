@@ -10,6 +10,7 @@ mod rows;
 use std::path::Path;
 
 use danqing_checkpoints::{GraphDef, Ncnn, Weights};
+use danqing_imaging::sharpen::SharpenOptions;
 use danqing_imaging::{Channels, DecodeLimits, Depth, Picture, PixelFormat, SamplesRef};
 use danqing_models::upscalers::{Upscaler, open_graphdef, open_ncnn, open_upscaler};
 use danqing_nn::LoadOptions;
@@ -97,11 +98,13 @@ pub struct EnlargeOptions {
     pub size: TargetSize,
     /// Longest side of what is kept of a tile, in pixels of a network's input. Larger tiles waste less, and need memory.
     pub tile: usize,
+    /// How the result is sharpened, if it is.
+    pub sharpen: Option<SharpenOptions>,
 }
 
 impl Default for EnlargeOptions {
     fn default() -> Self {
-        Self { size: TargetSize::Native, tile: 256 }
+        Self { size: TargetSize::Native, tile: 256, sharpen: None }
     }
 }
 
@@ -122,7 +125,7 @@ pub fn enlarge(
         true => (Channels::Rgba, PixelFormat::Rgba8),
         false => (Channels::Rgb, PixelFormat::Rgb8),
     };
-    let mut enlargement = SampleEnlargement::new(links, from, (width, height), channels, Depth::Eight, options.tile)?;
+    let mut enlargement = SampleEnlargement::new(links, from, (width, height), channels, Depth::Eight, options)?;
     phase(control, Phase::Enlarge, enlargement.tiles());
     let mut pixels = Vec::with_capacity(width as usize * height as usize * channels.count());
     enlargement.push(SamplesRef::U8(picture.pixels()), control, &mut |row| {

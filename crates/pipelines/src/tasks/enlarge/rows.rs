@@ -2,7 +2,7 @@
 
 use danqing_imaging::{Channels, Depth, Samples, SamplesRef};
 
-use super::{Enlargement, Link};
+use super::{EnlargeOptions, Enlargement, Link};
 use crate::control::Control;
 use crate::error::TaskError;
 
@@ -26,9 +26,9 @@ impl<'a> SampleEnlargement<'a> {
         to: (u32, u32),
         channels: Channels,
         depth: Depth,
-        tile: usize,
+        options: &EnlargeOptions,
     ) -> Result<Self, TaskError> {
-        let chain = Enlargement::new(links, from, to, 3 + usize::from(channels.has_alpha()), tile)?;
+        let chain = Enlargement::new(links, from, to, 3 + usize::from(channels.has_alpha()), options)?;
         Ok(Self { chain, channels, width: from.0 as usize, depth })
     }
 
@@ -125,7 +125,8 @@ mod tests {
             let eight: Vec<u8> = values.iter().map(|v| (v >> 8) as u8).collect();
             for samples in [Samples::U16(values), Samples::U8(eight)] {
                 let depth = samples.view().depth();
-                let mut rows = SampleEnlargement::new(&[], (5, 3), (5, 3), channels, depth, 16).unwrap();
+                let mut rows =
+                    SampleEnlargement::new(&[], (5, 3), (5, 3), channels, depth, &EnlargeOptions::default()).unwrap();
                 let mut back = Vec::new();
                 rows.push(samples.view(), &Quiet, &mut |row| {
                     back.push(row.to_owned());
