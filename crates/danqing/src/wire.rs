@@ -105,9 +105,21 @@ pub(crate) struct NamedUpscaler {
 }
 
 /// Folders of ComfyUI's and the A1111 web UI's trees in which networks that enlarge lie.
-const UPSCALER_FOLDERS: [&str; 7] =
-    ["upscale_models", "models/upscale_models", "ESRGAN", "RealESRGAN", "SwinIR", "models/ESRGAN", "models/RealESRGAN"];
-const UPSCALER_ENDINGS: [&str; 6] = ["safetensors", "pth", "pt", "ckpt", "param", "pb"];
+const UPSCALER_FOLDERS: [&str; 12] = [
+    "upscale_models",
+    "models/upscale_models",
+    "ESRGAN",
+    "RealESRGAN",
+    "SwinIR",
+    "models/ESRGAN",
+    "models/RealESRGAN",
+    "models/SwinIR",
+    "models/ScuNET",
+    "models/DAT",
+    "models/HAT",
+    "models/GFPGAN",
+];
+const UPSCALER_ENDINGS: [&str; 7] = ["safetensors", "pth", "pt", "ckpt", "param", "onnx", "pb"];
 
 /// Opens the networks that `--upscaler` names, in their order.
 ///

@@ -29,7 +29,7 @@ pub(crate) static COMMAND: CommandSpec = CommandSpec {
     name: "enlarge",
     about: text("Enlarges and restores pictures.", "放大和修复图片。"),
     details: text(
-        "Networks of the common architectures are read from .safetensors, .pth, ncnn's .param with its .bin, and TensorFlow's .pb, and \
+        "Networks of the common architectures are read from .safetensors, .pth, .onnx, ncnn's .param with its .bin, and TensorFlow's .pb, and \
          recognised by what is in them; several work one after the other. Whatever they make is brought to the size that is asked for. Without a network the cubic \
          filter enlarges, and the program says so.\n\n\
          Of a folder every picture in it is taken. Pictures are cut into tiles and written row by row, so that large results need little memory; \
@@ -37,7 +37,7 @@ pub(crate) static COMMAND: CommandSpec = CommandSpec {
          colour profile are kept, and the IPTC source type says that the picture was enhanced. DICOM files (.dcm) become derived DICOM files \
          with a new identity, not for diagnosis; in other formats nothing of the patient's data is left.\n\n\
          --stream takes frames from standard input and gives them to standard output, for video programs: y4m, or WIDTHxHEIGHT for bare RGB bytes.",
-        "网络文件可以是常见结构的 .safetensors、.pth、ncnn 的 .param（连同 .bin）或 TensorFlow 的 .pb，按内容自动识别；可依次使用多个。\
+        "网络文件可以是常见结构的 .safetensors、.pth、.onnx、ncnn 的 .param（连同 .bin）或 TensorFlow 的 .pb，按内容自动识别；可依次使用多个。\
          结果会再缩放到所要求的尺寸。没有指定网络时用三次插值放大，并会说明。\n\n\
          给出文件夹时处理其中所有图片。图片分块处理、逐行写出，结果再大也不占很多内存；格式支持时保留 16 位、灰度和透明度。\
          动态 GIF、PNG 和 WebP 逐帧放大。文字、EXIF 和颜色配置会保留，IPTC 来源类型会注明图片经过增强。\

@@ -9,10 +9,10 @@ mod rows;
 
 use std::path::Path;
 
-use danqing_checkpoints::{GraphDef, Ncnn, Weights};
+use danqing_checkpoints::{GraphDef, Ncnn, Onnx, Weights};
 use danqing_imaging::sharpen::SharpenOptions;
 use danqing_imaging::{Channels, DecodeLimits, Depth, Picture, PixelFormat, SamplesRef};
-use danqing_models::upscalers::{Upscaler, open_graphdef, open_ncnn, open_upscaler};
+use danqing_models::upscalers::{Upscaler, open_graphdef, open_ncnn, open_onnx, open_upscaler};
 use danqing_nn::LoadOptions;
 
 use crate::control::{Control, phase};
@@ -43,7 +43,7 @@ pub fn native_scale(links: &[Link<'_>]) -> usize {
 }
 
 /// Opens a network's file of any kind: `.safetensors` and PyTorch files by what is in them, ncnn's `.param` (or the `.bin` beside it),
-/// TensorFlow's `.pb`.
+/// ONNX, TensorFlow's `.pb`.
 ///
 /// # Errors
 /// A file that cannot be read, or is no network known here.
@@ -52,6 +52,7 @@ pub fn open_network(path: &Path, options: &LoadOptions) -> Result<Box<dyn Upscal
     Ok(match ending.as_str() {
         "param" => open_ncnn(&Ncnn::open(path)?, options)?,
         "bin" if path.with_extension("param").exists() => open_ncnn(&Ncnn::open(path)?, options)?,
+        "onnx" => open_onnx(&Onnx::open(path)?, options)?,
         "pb" => open_graphdef(&GraphDef::open(path)?, options)?,
         _ => open_upscaler(&Weights::open(path)?, options)?,
     })
