@@ -35,7 +35,7 @@ pub(crate) static COMMAND: CommandSpec = CommandSpec {
             Argument::positional("files", "FILE", Kind::Paths, text("Pictures, or folders of pictures", "图片，或图片文件夹")),
             Argument::option("output", "FILE", Kind::Path, text("Where to write: a file for one picture, a folder for several; beside the pictures, as name-small.jpg, when not given", "输出：单张为文件，多张为文件夹；不给则写在原图旁，名为 原名-small.jpg")).short('o'),
             Argument::option("by", "N", Kind::Number(1.0, 8.0), text("How many times smaller each side becomes; 2 unless given", "每边缩小的倍数，默认 2")),
-            Argument::option("quality", "N", Kind::Count(1, 100), text("Quality of JPEG; 80 unless given", "JPEG 质量，默认 80")),
+            Argument::option("quality", "N", Kind::Count(1, 100), text("Quality of JPEG; 70 unless given", "JPEG 质量，默认 70")),
             Argument::switch("strip", text("Leave out texts and EXIF; the label of how the picture came to be stays", "去掉文字和 EXIF；图片来源的标识会保留")),
             Argument::switch("skip-existing", text("Leave out pictures whose result is already there", "跳过已有结果的图片")),
             Argument::option("report", "FILE", Kind::Path, text("Also write what became of each picture, as .csv or .json", "另存每张图片的处理结果，.csv 或 .json")),
@@ -50,7 +50,7 @@ pub(crate) static COMMAND: CommandSpec = CommandSpec {
     run,
 };
 
-const QUALITY: u8 = 80;
+const QUALITY: u8 = 70;
 const BY: f64 = 2.0;
 /// Rows that are read at once.
 const READ_ROWS: u32 = 16;
