@@ -44,7 +44,7 @@ pub(crate) static COMMAND: CommandSpec = CommandSpec {
     }],
     examples: &[
         ("danqing shrink photo.jpg", text("Half the width and height", "宽高各减半")),
-        ("danqing shrink holiday/ -o small/ --quality 85", text("A folder", "整个文件夹")),
+        ("danqing shrink holiday/ -o small/ --quality 60", text("A folder", "整个文件夹")),
         ("danqing enlarge photo-small.jpg -o photo.png", text("Back to the size that it had", "恢复原来的尺寸")),
     ],
     run,
