@@ -64,12 +64,10 @@ class Engine:
 
 def measure(network, precision, arguments):
     """{threads: {engine: median seconds}}, {engine: peak MB}, (GFLOP/s, GB/s) of one core."""
+    name = network
     if upscalers.is_one(network):
-        side = network.split("-")[1]
-        ours = [arguments.ours_upscalers, str(upscalers.weights(network)), side, precision]
-    else:
-        ours = [arguments.ours, network, precision]
-    engines = {"danqing": Engine(ours)}
+        name = f"{upscalers.weights(network)}:{network.split('-')[1]}"
+    engines = {"danqing": Engine([arguments.ours, name, precision])}
     for peer in arguments.peers:
         if peer == "onnxruntime" and precision == "bf16":
             # Its processor kernels know no bf16.
@@ -103,7 +101,6 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     listed = lambda kind: lambda text: [kind(word) for word in text.split(",")]
     parser.add_argument("--ours", required=True, help="our example `networks`")
-    parser.add_argument("--ours-upscalers", required=True, help="our example `upscalers`")
     parser.add_argument("--networks", type=listed(str), default=list(NAMES))
     parser.add_argument("--precisions", type=listed(str), default=["bf16"])
     parser.add_argument("--peers", type=listed(str), default=["pytorch", "openvino"], help=", ".join(PEERS))
@@ -127,8 +124,7 @@ def main():
             for threads, seconds in times.items():
                 ours = seconds["danqing"]
                 # All multiply-adds at their loop's rate, or all weights once from memory, whichever is longer.
-                reads = parameters * size / (reading * 1e9 * threads) if reading else 0.0
-                floor = max(flops / (rate * 1e9 * threads), reads)
+                floor = max(flops / (rate * 1e9 * threads), parameters * size / (reading * 1e9 * threads))
                 cells = [title, precision, str(threads), f"{ours * 1e3:.1f} ms"]
                 for peer in arguments.peers:
                     if peer not in seconds:

@@ -15,12 +15,11 @@ if ! [ -x "$python" ]; then
 fi
 target=${CARGO_TARGET_DIR:-target}
 export BENCH_CACHE=${BENCH_CACHE:-$target/bench}
-cargo build --release --quiet -p danqing-models --example networks --example upscalers
+cargo build --release --quiet -p danqing-models --example networks
 defaults=()
 if [ "${1:-}" = enlarge ]; then
     shift
     defaults=(--networks srvgg-128,rrdb-128,span-128,srvgg-512,rrdb-512,span-512 --precisions f32,bf16
         --peers pytorch,openvino,onnxruntime,ncnn)
 fi
-exec "$python" -W ignore bench/compare.py --ours "$target/release/examples/networks" \
-    --ours-upscalers "$target/release/examples/upscalers" "${defaults[@]}" "$@"
+exec "$python" -W ignore bench/compare.py --ours "$target/release/examples/networks" "${defaults[@]}" "$@"

@@ -1,8 +1,9 @@
-//! The networks of Stable Diffusion 1.5 with random weights, to be timed: our side of `cargo xtask bench`.
+//! The networks of Stable Diffusion 1.5 with random weights, or an upscaler's file, to be timed: our side of `cargo xtask bench`.
 //!
-//! `cargo run --release -p danqing-models --example networks -- unet|vae|clip bf16|f32`, then lines on the standard input:
+//! `cargo run --release -p danqing-models --example networks -- unet|vae|clip|FILE:SIDE bf16|f32` (an upscaler is given a picture
+//! of SIDE x SIDE), then lines on the standard input:
 //! `run THREADS` evaluates once and answers `SECONDS DEVIATION` (of the output), `peak` answers the most memory that the
-//! process has held in MB, `ceiling` the multiply-add rate of one core in GFLOP/s and its reading rate in GB/s,
+//! process has held in MB, `faults` its page faults so far, `ceiling` the multiply-add rate of one core in GFLOP/s and its reading rate in GB/s,
 //! `share THREADS` what the network reaches of that rate (the median of five evaluations between two measurements of the
 //! loop: the gate of the tensor core), `blocks THREADS` the time of every block. `DANQING_ISA` chooses another instruction set.
 
@@ -10,13 +11,15 @@ use std::error::Error;
 use std::io::{BufRead, Write};
 use std::time::Instant;
 
+use danqing_checkpoints::Weights;
 use danqing_kernels::isa::{Isa, isa};
 use danqing_kernels::{ceilings, threads};
 use danqing_models::autoencoders::{AutoencoderKl, AutoencoderKlConfig};
 use danqing_models::text_encoders::{ClipTextConfig, ClipTextEncoder};
 use danqing_models::unet::{Unet, UnetConditioning, UnetConfig};
+use danqing_models::upscalers::{Upscaler, open_upscaler};
 use danqing_nn::{LoadOptions, Loader};
-use danqing_tensor::{DType, Rng, Tensor};
+use danqing_tensor::{DType, Rng, Tensor, no_grad};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
@@ -66,6 +69,7 @@ fn main() -> Outcome<()> {
                 let (name, share) = (isa().name(), reached / loops * 100.0);
                 println!("{name}: {:.0} of {:.0} GFLOP/s, {share:.0} %", reached / 1e9, loops / 1e9);
             }
+            (Some("faults"), None) => say(&faults().to_string())?,
             (Some("peak"), None) => say(&peak_megabytes().to_string())?,
             (Some("ceiling"), None) => say(&format!("{} {}", rate(dtype) / 1e9, reading_rate() / 1e9))?,
             _ => return Err(format!("not understood: {line:?}").into()),
@@ -84,6 +88,7 @@ enum Network {
     Unet(Box<Unet>, Tensor, Box<UnetConditioning>),
     Vae(Box<AutoencoderKl>, Tensor),
     Clip(Box<ClipTextEncoder>, Vec<Vec<u32>>, DType),
+    Upscaler(Box<dyn Upscaler>, Tensor),
 }
 
 impl Network {
@@ -108,7 +113,15 @@ impl Network {
                 (ids[0], ids[76]) = (49_406, 49_407);
                 Network::Clip(Box::new(clip), vec![ids], dtype)
             }
-            other => return Err(format!("network {other:?}: unet, vae or clip").into()),
+            other => {
+                let (file, side) = other.rsplit_once(':').ok_or("the network: unet, vae, clip, or FILE:SIDE")?;
+                let side: usize = side.parse()?;
+                let network = open_upscaler(&Weights::open(file)?, &LoadOptions::inference(dtype))?;
+                let shape = [1, side, side, network.info().channels];
+                let mut values = vec![0.0; shape.iter().product()];
+                Rng::new(2).fill_uniform(&mut values, 0.0, 1.0);
+                return Ok(Network::Upscaler(network, Tensor::from_vec(values, &shape)?));
+            }
         };
         loader.finish()?;
         Ok(network)
@@ -120,6 +133,8 @@ impl Network {
             Network::Unet(..) => 803.273e9,
             Network::Vae(..) => 2514.519e9,
             Network::Clip(..) => 13.299e9,
+            // Counted by the script that runs it.
+            Network::Upscaler(..) => f64::NAN,
         }
     }
 
@@ -128,6 +143,7 @@ impl Network {
             Network::Unet(unet, sample, conditioning) => unet.forward_probed(sample, &[500.0], conditioning, probe)?,
             Network::Vae(vae, latent) => vae.decode_probed(latent, probe)?,
             Network::Clip(clip, ids, dtype) => clip.forward(ids, *dtype)?.last,
+            Network::Upscaler(network, picture) => no_grad(|| network.forward(picture))?,
         })
     }
 }
@@ -177,4 +193,11 @@ fn peak_megabytes() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) / 1024
+}
+
+/// Page faults of this process by Linux' account (proc_pid_stat(5), fields 10 and 12), 0 elsewhere.
+fn faults() -> u64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    [7, 9].iter().filter_map(|i| fields.get(*i)?.parse::<u64>().ok()).sum()
 }

@@ -52,8 +52,6 @@ pub(crate) static COMMAND: CommandSpec = CommandSpec {
 
 const QUALITY: u8 = 70;
 const BY: f64 = 2.0;
-/// Rows that are read at once.
-const READ_ROWS: u32 = 16;
 
 fn run(invocation: &Invocation) -> Result<(), Failure> {
     let ending = |_: &Path| "jpg".to_owned();
@@ -69,7 +67,7 @@ fn one(invocation: &Invocation, watch: &Watch, job: &Job, control: &dyn Control)
     let messages = invocation.messages();
     let bytes = read_file(&job.from, &DecodeLimits::default()).map_err(failed)?;
     let before = bytes.len() as u64;
-    let mut rows = decoder::rows(bytes).map_err(failed)?;
+    let rows = decoder::rows(bytes).map_err(failed)?;
     for warning in rows.warnings() {
         watch.say(&messages.warning(&job.from.display().to_string(), warning));
     }
@@ -85,19 +83,15 @@ fn one(invocation: &Invocation, watch: &Watch, job: &Job, control: &dyn Control)
     metadata.set_original_size(original);
     let quality = invocation.count("quality").map_or(QUALITY, |n| n as u8);
     let options = EncodeOptions { jpeg_quality: quality, ..Default::default() };
-    let mut reduction = SampleEnlargement::new(&[], from, to, channels, Depth::Eight, &EnlargeOptions::default())
-        .map_err(|e| Failure::Failed(messages.task_error(&e)))?;
+    let task_failed = |error: TaskError| match error {
+        TaskError::Stopped => Failure::Stopped(messages.task_error(&error)),
+        other => Failure::Failed(messages.task_error(&other)),
+    };
+    let reduction = SampleEnlargement::new(&[], from, to, channels, Depth::Eight, &EnlargeOptions::default())
+        .map_err(task_failed)?;
     let header = RowHeader { width: to.0, height: to.1, channels, depth: Depth::Eight, metadata };
-    let mut file = RowFile::create(&job.to, header, &options).map_err(failed)?;
-    while let Some(read) = rows.read_rows(READ_ROWS).map_err(failed)? {
-        if control.stopped() {
-            return Err(Failure::Stopped(messages.task_error(&TaskError::Stopped)));
-        }
-        reduction
-            .push(read.samples(), control, &mut |row| file.write_rows(row).map_err(TaskError::from))
-            .map_err(|e| Failure::Failed(messages.task_error(&e)))?;
-    }
-    file.finish().map_err(failed)?;
+    let file = RowFile::create(&job.to, header, &options).map_err(failed)?;
+    batch::rewrite(rows, reduction, file, control).map_err(task_failed)?;
     let after = std::fs::metadata(&job.to).map_or(0, |file| file.len());
     watch.say(&messages.shrunk(&job.to.display().to_string(), before, after));
     Ok((from, to))

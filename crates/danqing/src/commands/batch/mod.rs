@@ -3,6 +3,7 @@
 mod files;
 mod progress;
 mod report;
+mod rows;
 
 use std::time::Instant;
 
@@ -13,6 +14,7 @@ pub(super) use files::{Job, Naming, is_medical, jobs, own_ending};
 pub(super) use progress::Frame;
 use progress::Share;
 use report::{Entry, Outcome};
+pub(super) use rows::rewrite;
 
 use super::Invocation;
 use crate::failure::Failure;

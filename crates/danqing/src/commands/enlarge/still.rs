@@ -2,21 +2,19 @@
 
 use danqing_imaging::sheet::{SheetOptions, contact_sheet};
 use danqing_imaging::{
-    DecodeLimits, Depth, Filter, Format, Picture, ResizeOptions, RowFile, RowHeader, RowReader, open, resize, save,
+    DecodeLimits, Depth, Filter, Format, ImagingError, Picture, ResizeOptions, RowFile, RowHeader, RowReader,
+    read_file, resize, save,
 };
-use danqing_pipelines::TaskError;
 use danqing_pipelines::control::Control;
 use danqing_pipelines::tasks::enlarge::{SampleEnlargement, TargetSize};
 
 use super::{Job, Session, Sizes};
+use crate::commands::batch::rewrite;
 use crate::decoder;
 use crate::failure::Failure;
 
 /// Sides of a sheet's pictures; of larger ones the middle is shown.
 const SHEET_SIDE: u32 = 1536;
-
-/// Rows that are read at once.
-const READ_ROWS: u32 = 16;
 
 impl Session<'_> {
     pub(super) fn still(
@@ -36,8 +34,10 @@ impl Session<'_> {
         };
         self.write(rows, to, format, job, control)?;
         if let Some(path) = self.invocation.path("compare") {
-            let limits = DecodeLimits::default();
-            let [picture, enlarged] = [&job.from, &job.to].map(|path| open(path, &limits).map_err(|e| Failure::of(&e)));
+            let whole = |path| -> Result<Picture, ImagingError> {
+                decoder::decode_apart(&read_file(path, &DecodeLimits::default())?)?.into_picture()
+            };
+            let [picture, enlarged] = [&job.from, &job.to].map(|path| whole(path).map_err(|e| Failure::of(&e)));
             let sheet = self.sheet(&picture?, &enlarged?)?;
             save(path, &sheet, &self.encoding()).map_err(|e| Failure::of(&e))?;
         }
@@ -46,7 +46,7 @@ impl Session<'_> {
 
     fn write(
         &self,
-        mut rows: RowReader,
+        rows: RowReader,
         to: (u32, u32),
         format: Format,
         job: &Job,
@@ -60,15 +60,10 @@ impl Session<'_> {
         DecodeLimits::default().check_size(width, height).map_err(failed)?;
         let mut header = RowHeader { width, height, channels, depth, metadata };
         self.label(&mut header.metadata);
-        let mut enlargement = SampleEnlargement::new(&self.links, from, to, channels, depth, &self.options)
+        let enlargement = SampleEnlargement::new(&self.links, from, to, channels, depth, &self.options)
             .map_err(|e| self.failed(&e))?;
-        let mut file = RowFile::create(&job.to, header, &self.encoding()).map_err(failed)?;
-        while let Some(read) = rows.read_rows(READ_ROWS).map_err(failed)? {
-            enlargement
-                .push(read.samples(), control, &mut |row| file.write_rows(row).map_err(TaskError::from))
-                .map_err(|e| self.failed(&e))?;
-        }
-        file.finish().map_err(failed)
+        let file = RowFile::create(&job.to, header, &self.encoding()).map_err(failed)?;
+        rewrite(rows, enlargement, file, control).map_err(|e| self.failed(&e))
     }
 
     /// What the cubic filter makes of the picture, beside the result.
