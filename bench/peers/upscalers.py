@@ -3,6 +3,7 @@
 A name is the network and the side of the picture: `span-128`.
 """
 
+import importlib
 import os
 from pathlib import Path
 
@@ -22,19 +23,17 @@ def title(name):
 
 def build(name, device="cpu"):
     """The network in float32, in evaluation mode; spandrel's."""
-    from spandrel.architectures.Compact import SRVGGNetCompact
-    from spandrel.architectures.ESRGAN import RRDBNet
-    from spandrel.architectures.SPAN import SPAN
-
+    part = lambda path: importlib.import_module(f"spandrel.architectures.{path}")
     torch.manual_seed(1)
     with torch.device(device):
         match name.split("-")[0]:
             case "srvgg":
-                net = SRVGGNetCompact(num_in_ch=3, num_out_ch=3, num_feat=64, num_conv=32, upscale=4, act_type="prelu")
+                make = part("Compact.__arch.SRVGG").SRVGGNetCompact
+                net = make(num_in_ch=3, num_out_ch=3, num_feat=64, num_conv=32, upscale=4, act_type="prelu")
             case "rrdb":
-                net = RRDBNet(in_nc=3, out_nc=3, num_filters=64, num_blocks=23, scale=4)
+                net = part("ESRGAN.__arch.RRDB").RRDBNet(in_nc=3, out_nc=3, num_filters=64, num_blocks=23, scale=4)
             case "span":
-                net = SPAN(num_in_ch=3, num_out_ch=3, feature_channels=48, upscale=4)
+                net = part("SPAN.__arch.span").SPAN(num_in_ch=3, num_out_ch=3, feature_channels=48, upscale=4)
     return net.eval().requires_grad_(False)
 
 
