@@ -123,9 +123,11 @@ def ncnn(name, dtype):
     import ncnn as library
     import pnnx
 
-    param = cached(f"{name}.ncnn.param")
+    # pnnx makes its files' names of letters, digits and underscores.
+    stem = name.replace("-", "_")
+    param = cached(f"{stem}.ncnn.param")
     if not param.exists():
-        pnnx.export(built(name), str(cached(f"{name}.pt")), given(name))
+        pnnx.export(built(name), str(cached(f"{stem}.pt")), given(name))
     value, nets = given(name)[0][0].numpy(), {}
 
     def run(threads):
