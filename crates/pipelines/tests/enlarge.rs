@@ -92,6 +92,48 @@ fn tiles_join_without_a_seam() {
     }
 }
 
+/// The picture plus half the mean of all that is seen of it.
+struct Farsighted(UpscalerInfo);
+
+impl Upscaler for Farsighted {
+    fn info(&self) -> &UpscalerInfo {
+        &self.0
+    }
+
+    fn forward(&self, x: &Tensor) -> Result<Tensor, TensorError> {
+        x.add(&x.mean(&[1, 2], true)?.mul_scalar(0.5)?)
+    }
+}
+
+#[test]
+fn tiles_of_farsighted_networks_fade_into_each_other() {
+    // One that is not, but says so, must not change by it.
+    for colours in [3, 1] {
+        let mut network = RandomSpan::new(2, colours);
+        (network.0.exact, network.0.overlap) = (false, 20);
+        let picture = picture(83, 61, PixelFormat::Rgb8);
+        let [whole, tiled] = [512, 24].map(|tile| {
+            enlarge(&picture, &[Link::whole(&network)], &EnlargeOptions { tile, ..Default::default() }, &Quiet).unwrap()
+        });
+        let largest = whole.pixels().iter().zip(tiled.pixels()).map(|(a, b)| a.abs_diff(*b)).max();
+        assert!(largest <= Some(1), "{colours} channels: {largest:?}");
+    }
+    // A ramp both ways, of which tiles have other means.
+    let values: Vec<u8> = (0..200u32).flat_map(|y| (0..256u32).flat_map(move |x| [((x + y) / 4) as u8; 3])).collect();
+    let picture = Picture::new(256, 200, PixelFormat::Rgb8, values).unwrap();
+    let step = |exact: bool| {
+        let network = Farsighted(UpscalerInfo { exact, overlap: 32, ..RandomSpan::new(1, 3).0 });
+        let options = EnlargeOptions { tile: 64, ..Default::default() };
+        let made = enlarge(&picture, &[Link::whole(&network)], &options, &Quiet).unwrap();
+        let at = |x: u32, y: u32| i32::from(made.pixel(x, y).unwrap()[0]);
+        let places = (1..200).flat_map(|y| (1..256).map(move |x| (x, y)));
+        let steps = places.map(|(x, y)| (at(x, y) - at(x - 1, y)).abs().max((at(x, y) - at(x, y - 1)).abs()));
+        steps.max().unwrap()
+    };
+    assert!(step(true) >= 7, "tiles side by side step by {}", step(true));
+    assert!(step(false) <= 2, "faded tiles step by {}", step(false));
+}
+
 #[test]
 fn tiles_are_as_a_network_takes_them() {
     let picture = picture(21, 37, PixelFormat::Rgba8);

@@ -1,4 +1,7 @@
 //! One network over a stream of rows: bands of tiles.
+//!
+//! Where a network sees farther than tiles overlap, neighbours differ a little: their results are faded into each other, so that no step
+//! shows where they meet.
 
 use std::collections::VecDeque;
 
@@ -24,6 +27,10 @@ pub(super) struct Band<'a> {
     next: usize,
     /// First row that is not enlarged yet.
     done: usize,
+    /// Pixels on either side of the line between two tiles over which one fades into the other; none where tiles join exactly.
+    fade: usize,
+    /// Rows of the result that the band below fades into.
+    pending: Vec<f32>,
     /// Of a network that knows luma alone: the two colour differences on their way.
     chroma: Option<Chroma>,
 }
@@ -61,7 +68,10 @@ impl<'a> Band<'a> {
         let chroma = (info.channels == 1).then(|| Chroma::new((width, height), to));
         let tile = tile.max(info.least).max(1).next_multiple_of(info.multiple);
         let strength = if info.scale == 1 { strength } else { 1.0 };
-        Self { network, strength, width, height, tile, rows: VecDeque::new(), first: 0, next: 0, done: 0, chroma }
+        // What lies near a tile's edge is less like the whole. Not more than two tiles meet along an axis.
+        let fade = if info.exact { 0 } else { (info.overlap / 2).min(tile / 2) };
+        let (rows, pending) = (VecDeque::new(), Vec::new());
+        Self { network, strength, width, height, tile, rows, first: 0, next: 0, done: 0, fade, pending, chroma }
     }
 
     /// Tiles of the whole picture.
@@ -96,19 +106,27 @@ impl<'a> Band<'a> {
     fn band(&mut self, down: Span, progress: &mut Progress<'_>, sink: Sink<'_>) -> Result<(), TaskError> {
         let info = self.network.info();
         let (scale, channels) = (info.scale, info.channels);
-        let height = (down.keep.1 - down.keep.0) * scale;
+        let made = self.faded(down.keep, self.height);
         let pitch = self.width * scale * channels;
-        let mut lines = vec![0.0; height * pitch];
+        let mut lines = vec![0.0; (made.1 - made.0) * scale * pitch];
         for start in (0..self.width).step_by(self.tile) {
             let across = Span::new(start, self.tile, info.overlap, self.width);
             let tile = self.tile_of(across, down)?;
             let out = no_grad(|| self.network.forward(&tile))?;
             let (tile_width, values) = (out.dim(2), out.cast(DType::F32)?.to_vec());
-            let skip = [(down.keep.0 - down.read.0) * scale, (across.keep.0 - across.read.0) * scale];
-            let kept = (across.keep.1 - across.keep.0) * scale * channels;
+            let columns = self.faded(across.keep, self.width);
+            let skip = [(made.0 - down.read.0) * scale, (columns.0 - across.read.0) * scale];
+            let kept = (columns.1 - columns.0) * scale * channels;
+            // The tile on the left has written here too.
+            let shared = if start == 0 { 0 } else { (self.fade + start - columns.0) * scale * channels };
             for (y, line) in lines.chunks_exact_mut(pitch).enumerate() {
                 let from = ((skip[0] + y) * tile_width + skip[1]) * channels;
-                line[across.keep.0 * scale * channels..][..kept].copy_from_slice(&values[from..][..kept]);
+                let (line, values) = (&mut line[columns.0 * scale * channels..][..kept], &values[from..][..kept]);
+                let shared = shared.min(kept);
+                for (x, (line, value)) in line.iter_mut().zip(values).enumerate().take(shared) {
+                    *line = lerp(*line, *value, share(x / channels, 2 * self.fade * scale));
+                }
+                line[shared..].copy_from_slice(&values[shared..]);
             }
             *progress.done += 1;
             tile_done(progress.control, *progress.done, progress.total)?;
@@ -116,8 +134,14 @@ impl<'a> Band<'a> {
         if lines.iter().any(|v| !v.is_finite()) {
             return Err(TaskError::NotANumber("while enlarging"));
         }
+        for (y, (line, above)) in lines.chunks_exact_mut(pitch).zip(self.pending.chunks_exact(pitch)).enumerate() {
+            let share = share(y, 2 * self.fade * scale);
+            line.iter_mut().zip(above).for_each(|(line, above)| *line = lerp(*above, *line, share));
+        }
+        let ready = if down.keep.1 == self.height { made.1 } else { down.keep.1 - self.fade };
+        self.pending = lines.split_off((ready - made.0) * scale * pitch);
         if self.strength != 1.0 {
-            self.weaken(&mut lines, down.keep.0, pitch);
+            self.weaken(&mut lines, made.0, pitch);
         }
         for line in lines.chunks_exact(pitch) {
             match &mut self.chroma {
@@ -126,6 +150,11 @@ impl<'a> Band<'a> {
             }
         }
         Ok(())
+    }
+
+    /// What is made of a tile along one axis: what is kept of it, and as much beside it as is shared with its neighbours.
+    fn faded(&self, keep: (usize, usize), end: usize) -> (usize, usize) {
+        (keep.0.saturating_sub(self.fade), (keep.1 + self.fade).min(end))
     }
 
     /// Lays the rows from `top`, of the same size as the input's, over what they were made of.
@@ -160,6 +189,11 @@ impl<'a> Band<'a> {
         }
         Ok(Tensor::from_vec(values, &[1, height, width, info.channels])?)
     }
+}
+
+/// How much of the second of two tiles is taken at a pixel of the `length` that they share.
+fn share(at: usize, length: usize) -> f32 {
+    ((at as f32 + 0.5) / length as f32).min(1.0)
 }
 
 fn lerp(from: f32, to: f32, share: f32) -> f32 {
