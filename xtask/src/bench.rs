@@ -1,4 +1,4 @@
-//! `cargo xtask bench`, `conformance` and `quality`: long measurements, most of them beside other software.
+//! `cargo xtask bench`, `conformance`, `quality` and `upscalers`: long measurements, most of them beside other software.
 
 use std::path::Path;
 use std::process::Command;
@@ -30,6 +30,18 @@ pub(crate) fn quality(arguments: &[String]) -> Outcome {
     let mut command = Command::new(env!("CARGO"));
     command.args(["run", "--release", "--quiet", "-p", "danqing-pipelines", "--example", example, "--"]);
     execute(command.args(arguments).current_dir(root()))
+}
+
+/// Prints a page about the networks of a folder, to be written to `docs/upscalers.md`.
+pub(crate) fn upscalers(arguments: &[String]) -> Outcome {
+    let mut command = Command::new(env!("CARGO"));
+    command.args(["run", "--release", "--quiet", "-p", "danqing-pipelines", "--example", "upscalers", "--"]);
+    // Standard output is the page alone.
+    match command.args(arguments).current_dir(root()).status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("the page's program ended with {status}")),
+        Err(error) => Err(format!("cannot run cargo: {error}")),
+    }
 }
 
 fn script(path: &str, arguments: &[String], needs: &str) -> Outcome {

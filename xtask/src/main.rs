@@ -8,6 +8,7 @@ mod fixtures;
 mod fuzz;
 mod gen_docs;
 mod process;
+mod stream;
 mod tidy;
 mod tree;
 
@@ -67,6 +68,18 @@ static CHORES: &[Chore] = &[
         usage: "quality [shrink] --pictures FOLDER [--scale N] [--jpeg Q] [--border N] [CHAIN]...",
         about: "PSNR and SSIM of upscalers on pictures, beside the cubic filter",
         run: bench::quality,
+    },
+    Chore {
+        name: "upscalers",
+        usage: "upscalers [FOLDER]",
+        about: "a page about the networks in a folder, beside other software's values",
+        run: bench::upscalers,
+    },
+    Chore {
+        name: "stream",
+        usage: "stream [--program PATH] [--network PATH] [--frames N]",
+        about: "memory of `danqing enlarge --stream` over 10000 frames",
+        run: stream::run,
     },
 ];
 
