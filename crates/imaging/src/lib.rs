@@ -69,5 +69,5 @@ pub use picture::{Picture, PixelFormat};
 pub use region::Region;
 pub use resize::{Filter, ResizeOptions, resize};
 pub use rows::{RowReader, open_rows, rows_of};
-pub use save::{AtomicFile, write_atomic};
+pub use save::{AtomicFile, remove_leftovers, write_atomic};
 pub use warning::Warning;

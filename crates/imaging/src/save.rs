@@ -4,8 +4,14 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use crate::ImagingError;
+
+/// How the name of a file under construction begins and ends; process and number stand between.
+const HIDDEN: (&str, &str) = (".danqing-", ".tmp");
+/// What changed within this time is left alone: a file that was just made has no lock yet.
+const YOUNG: Duration = Duration::from_secs(60);
 
 /// Writes `bytes` to `path`: into a hidden file in the same folder, to the disk, then renamed over `path`. If
 /// anything fails, an older file under that name stays as it was and nothing new is left.
@@ -20,6 +26,30 @@ fn write_atomic_with(path: &Path, fill: impl FnOnce(&mut AtomicFile) -> io::Resu
     let mut file = AtomicFile::create(path)?;
     fill(&mut file).map_err(|source| file.failed(source))?;
     file.commit()
+}
+
+/// Takes away what killed runs left in `folder`: hidden files under construction on which no process holds its lock. Returns how
+/// many there were. What cannot be read, locked or removed is left alone.
+pub fn remove_leftovers(folder: &Path) -> usize {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let left = entries.filter(|entry| {
+        let named = entry.file_name().to_str().is_some_and(is_hidden_name);
+        named && entry.file_type().is_ok_and(|kind| kind.is_file()) && is_left(&entry.path())
+    });
+    left.filter(|entry| fs::remove_file(entry.path()).is_ok()).count()
+}
+
+fn is_hidden_name(name: &str) -> bool {
+    let middle = name.strip_prefix(HIDDEN.0).and_then(|rest| rest.strip_suffix(HIDDEN.1));
+    let process = middle.and_then(|middle| middle.split_once('-')).map(|(process, _)| process);
+    process.is_some_and(|process| !process.is_empty() && process.bytes().all(|b| b.is_ascii_digit()))
+}
+
+/// Whether a file is old enough, and nobody's: the system gives a lock back when its process is gone, also on another machine.
+fn is_left(path: &Path) -> bool {
+    let Ok(file) = OpenOptions::new().write(true).open(path) else { return false };
+    let age = file.metadata().and_then(|m| m.modified()).ok().and_then(|changed| changed.elapsed().ok());
+    age.is_some_and(|age| age >= YOUNG) && file.try_lock().is_ok()
 }
 
 /// A file under construction: hidden beside its name until [`AtomicFile::commit`] puts it there, gone when it is dropped
@@ -108,9 +138,13 @@ fn create_beside(folder: &Path) -> io::Result<(PathBuf, File)> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     loop {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = folder.join(format!(".danqing-{}-{number}.tmp", std::process::id()));
+        let path = folder.join(format!("{}{}-{number}{}", HIDDEN.0, std::process::id(), HIDDEN.1));
         match OpenOptions::new().write(true).create_new(true).open(&path) {
-            Ok(file) => return Ok((path, file)),
+            Ok(file) => {
+                // Where the file system knows no locks, what a killed run leaves stays.
+                let _ = file.try_lock();
+                return Ok((path, file));
+            }
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
             Err(e) => return Err(e),
         }
@@ -169,6 +203,30 @@ mod tests {
         assert!(message.contains("no space left"), "{message}");
         assert_eq!(fs::read(&path).unwrap(), b"old");
         assert_eq!(folder.names(), ["cat.png"]);
+    }
+
+    #[test]
+    fn only_what_nobody_writes_any_more_is_taken_away() {
+        let folder = Folder::new("leftovers");
+        let names = [".danqing-12-0.tmp", ".danqing-12-probe.tmp", ".danqing-12-1.tmp", ".danqing-x.tmp", "a.tmp"];
+        let old = std::time::SystemTime::now() - 2 * YOUNG;
+        let mut files = Vec::new();
+        for (i, name) in names.iter().enumerate() {
+            let file = File::create(folder.0.join(name)).unwrap();
+            if i != 2 {
+                file.set_modified(old).unwrap();
+            }
+            files.push(file);
+        }
+        drop(files);
+        let writing = AtomicFile::create(&folder.0.join("cat.png")).unwrap();
+        File::options().write(true).open(&writing.temporary).unwrap().set_modified(old).unwrap();
+        assert_eq!(remove_leftovers(&folder.0), 2);
+        let left = folder.names();
+        assert_eq!(left.len(), 4);
+        assert!(names[2..].iter().all(|name| left.iter().any(|l| l == name)), "{left:?}");
+        writing.commit().unwrap();
+        assert_eq!(remove_leftovers(&folder.0.join("gone")), 0);
     }
 
     #[test]

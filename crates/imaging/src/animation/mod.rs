@@ -3,12 +3,18 @@
 mod read;
 mod write;
 
+use std::path::Path;
 use std::time::Duration;
 
 pub use read::Animation;
 pub use write::{AnimationHeader, AnimationWriter};
 
 use crate::Picture;
+
+/// Whether a GIF file moves: read up to its second frame, not to its end. One that cannot be read does not.
+pub fn gif_moves(path: &Path) -> bool {
+    crate::container::gif_moves(path)
+}
 
 /// One frame as it is shown: the whole canvas, with what earlier frames left on it.
 #[derive(Clone, Debug, PartialEq)]

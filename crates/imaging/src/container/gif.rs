@@ -1,5 +1,7 @@
 //! GIF comment extensions, and XMP and ICC in application extensions (GIF89a specification, sections 24 and 26).
 
+use std::io::{self, BufReader, Read, Seek};
+
 use super::{MOST_ENTRIES, Reading, text_of};
 use crate::{DecodeLimits, ImagingError, Metadata, TextEntry};
 
@@ -70,6 +72,41 @@ pub(super) fn animation(bytes: &[u8]) -> (u32, Option<u16>) {
         _ => None,
     });
     (frames, repeats)
+}
+
+/// Whether a second frame follows the first; nothing beyond its beginning is read.
+pub(super) fn moves(file: &mut BufReader<impl Read + Seek>) -> io::Result<bool> {
+    let mut head = [0; 13];
+    file.read_exact(&mut head)?;
+    if !head.starts_with(b"GIF8") {
+        return Ok(false);
+    }
+    file.seek_relative(colour_table(head[10]) as i64)?;
+    let mut frames = 0;
+    loop {
+        match byte(file)? {
+            0x21 => drop(byte(file)?),
+            0x2c if frames == 1 => return Ok(true),
+            0x2c => {
+                frames += 1;
+                let mut frame = [0; 9];
+                file.read_exact(&mut frame)?;
+                file.seek_relative(colour_table(frame[8]) as i64 + 1)?;
+            }
+            _ => return Ok(false),
+        }
+        loop {
+            match byte(file)? {
+                0 => break,
+                length => file.seek_relative(length.into())?,
+            }
+        }
+    }
+}
+
+fn byte(file: &mut impl Read) -> io::Result<u8> {
+    let mut one = [0];
+    file.read_exact(&mut one).map(|()| one[0])
 }
 
 /// The file with `metadata` in place of its comments, XMP and ICC.

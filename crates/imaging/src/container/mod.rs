@@ -79,6 +79,11 @@ pub(crate) fn frames_of(format: Format, bytes: &[u8]) -> (u32, Plays) {
     }
 }
 
+/// Whether a GIF has a second frame; one that cannot be read has none.
+pub(crate) fn gif_moves(path: &std::path::Path) -> bool {
+    std::fs::File::open(path).is_ok_and(|file| gif::moves(&mut std::io::BufReader::new(file)).unwrap_or(false))
+}
+
 /// True when a C2PA manifest stands in the file; nothing in it is verified.
 pub fn has_content_credentials(format: Format, bytes: &[u8]) -> bool {
     match format {

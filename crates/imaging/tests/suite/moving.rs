@@ -3,7 +3,7 @@
 use std::io::Cursor;
 use std::time::Duration;
 
-use danqing_imaging::animation::{Animation, AnimationHeader, AnimationWriter, Frame, Plays};
+use danqing_imaging::animation::{Animation, AnimationHeader, AnimationWriter, Frame, Plays, gif_moves};
 use danqing_imaging::{DecodeLimits, Format, Metadata, Picture, PixelFormat};
 
 const MOVING: [Format; 3] = [Format::Gif, Format::Png, Format::WebP];
@@ -95,6 +95,21 @@ fn limits_end_an_animation_and_wrong_frames_are_refused() {
         let none = AnimationHeader { frames: 0, ..header };
         assert!(AnimationWriter::begin(format, none, &mut Cursor::new(Vec::new())).is_err());
     }
+}
+
+#[test]
+fn gif_files_that_move_are_told_by_their_beginning() {
+    let path = std::env::temp_dir().join(format!("danqing-moving-{}.gif", std::process::id()));
+    let moves = |bytes: &[u8]| {
+        std::fs::write(&path, bytes).unwrap();
+        gif_moves(&path)
+    };
+    let moving = write(Format::Gif, &frames(true), true, Plays::Forever);
+    let half = &moving[..moving.len() / 2];
+    let still = write(Format::Gif, &frames(false)[..1], false, Plays::Forever);
+    assert!(moves(&moving) && moves(half) && !moves(&still) && !moves(&moving[..20]) && !moves(b"no picture at all"));
+    std::fs::remove_file(&path).unwrap();
+    assert!(!gif_moves(&path));
 }
 
 #[test]
