@@ -1,12 +1,14 @@
 //! Faces are cut out, drawn and laid back where they were.
 
-use danqing_imaging::{Picture, PixelFormat};
+use danqing_imaging::{DecodeLimits, Picture, PixelFormat, open};
 use danqing_models::detectors::{Face, FaceDetector, FaceDetectorInfo};
 use danqing_models::upscalers::{Purpose, Upscaler, UpscalerInfo};
+use danqing_nn::LoadOptions;
 use danqing_pipelines::TaskError;
 use danqing_pipelines::control::{Quiet, StopFlag};
-use danqing_pipelines::tasks::faces::{FaceOptions, restore_faces};
+use danqing_pipelines::tasks::faces::{FaceOptions, find_faces, open_detector, restore_faces};
 use danqing_tensor::{DType, Tensor, TensorError};
+use danqing_testing::assets;
 
 /// Finds what it was told, in pixels of pictures of at most `side`.
 struct Told {
@@ -169,4 +171,33 @@ fn wishes_are_heeded_and_senseless_ones_refused() {
     assert!(matches!(restore_faces(&picture, &detector, &painter, &all, &stop), Err(TaskError::Stopped)));
     let broken = Painter::new(Some(f32::NAN));
     assert!(matches!(restore_faces(&picture, &detector, &broken, &all, &Quiet), Err(TaskError::NotANumber(_))));
+}
+
+#[test]
+fn faces_of_photographs_are_found_where_they_are() {
+    let Some(assets) = assets() else { return };
+    let file = assets.join("weights/face/version-RFB-320.pth");
+    let detector = open_detector(&file, &LoadOptions::inference(DType::F32)).unwrap();
+    let photo = |name: &str| open(&assets.join(format!("images/photos/{name}.png")), &DecodeLimits::default()).unwrap();
+    // Where onnxruntime has the face, running the same network on the picture brought to 320×240.
+    for (name, area) in [
+        ("kodak15", [371.4, 11.4, 709.3, 430.0]),
+        ("clic_28d24b9c", [1172.8, 181.9, 1532.2, 675.0]),
+        ("clic_2c1f8454", [487.6, 678.1, 916.9, 1257.2]),
+        ("gb82_baby", [99.8, 8.5, 378.2, 314.8]),
+    ] {
+        let faces = find_faces(&photo(name), detector.as_ref(), None).unwrap();
+        println!("{name}: {faces:?}");
+        let size = faces[0].size();
+        for (i, (got, want)) in faces[0].area.iter().zip(area).enumerate() {
+            // Proportions were changed there.
+            assert!((got - want).abs() < 0.2 * size[i % 2], "{name}: {:?} is not {area:?}", faces[0].area);
+        }
+    }
+    let picture = photo("kodak15");
+    let (painted, found) =
+        restore_faces(&picture, detector.as_ref(), &Painter::new(Some(1.0)), &FaceOptions::default(), &Quiet).unwrap();
+    assert!(!found.is_empty() && found.iter().all(|found| !found.aligned));
+    assert_eq!(painted.pixel(540, 220).unwrap(), [255; 3]);
+    assert_eq!(painted.pixel(20, 20), picture.pixel(20, 20));
 }

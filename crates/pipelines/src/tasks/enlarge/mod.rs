@@ -119,8 +119,22 @@ pub fn enlarge(
     options: &EnlargeOptions,
     control: &dyn Control,
 ) -> Result<Picture, TaskError> {
+    let size = options.size.of((picture.width(), picture.height()), native_scale(links));
+    enlarge_to(picture, links, size, options, control)
+}
+
+/// As [`enlarge`], to exactly this width and height; the size in the options does not count.
+///
+/// # Errors
+/// As [`enlarge`].
+pub fn enlarge_to(
+    picture: &Picture,
+    links: &[Link<'_>],
+    (width, height): (u32, u32),
+    options: &EnlargeOptions,
+    control: &dyn Control,
+) -> Result<Picture, TaskError> {
     let from = (picture.width(), picture.height());
-    let (width, height) = options.size.of(from, native_scale(links));
     DecodeLimits::default().check_size(width, height)?;
     let (channels, format) = match picture.format().has_alpha() {
         true => (Channels::Rgba, PixelFormat::Rgba8),

@@ -6,10 +6,14 @@
 mod geometry;
 mod warp;
 
+use std::path::Path;
+
+use danqing_checkpoints::Weights;
 use danqing_imaging::resample::{Kernel, resample};
 use danqing_imaging::{Picture, PixelFormat};
-use danqing_models::detectors::{Face, FaceDetector};
+use danqing_models::detectors::{Face, FaceDetector, open_face_detector};
 use danqing_models::upscalers::{Purpose, Upscaler};
+use danqing_nn::LoadOptions;
 use danqing_tensor::{DType, Tensor, no_grad};
 
 use crate::control::{Control, phase};
@@ -45,6 +49,14 @@ pub struct FoundFace {
     /// Whether landmarks told how it is turned; otherwise it was taken to be upright, and its place guessed from its area, which
     /// suits turned faces badly.
     pub aligned: bool,
+}
+
+/// Opens a detector's file: `.safetensors` or one of PyTorch's, recognised by what is in it.
+///
+/// # Errors
+/// A file that cannot be read, or is no detector known here.
+pub fn open_detector(path: &Path, options: &LoadOptions) -> Result<Box<dyn FaceDetector>, TaskError> {
+    Ok(open_face_detector(&Weights::open(path)?, options)?)
 }
 
 /// The faces of a picture in its own pixels, the surest first; large pictures are reduced to what the detector works well with.
