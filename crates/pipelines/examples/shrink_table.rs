@@ -1,8 +1,8 @@
-//! What `danqing shrink` saves: `cargo xtask quality shrink --pictures FOLDER NETWORK...` compares pictures reduced twofold, written as JPEG and
-//! brought back by a network with plain JPEG of the same number of bytes.
+//! What `danqing shrink` saves: `cargo xtask quality shrink --pictures FOLDER [--webp] NETWORK...` compares pictures reduced twofold, written as
+//! JPEG (or lossy WebP) and brought back by a network with plain files of the same kind and number of bytes.
 //!
-//! For each quality of the small JPEG the table gives bits per pixel of the original and PSNR on luma after enlarging (by the cubic filter
-//! and by each network), beside the PSNR of a plain JPEG of the same size, interpolated over the logarithm of its bytes between qualities.
+//! For each quality of the small file the table gives bits per pixel of the original and PSNR on luma after enlarging (by the cubic filter
+//! and by each network), beside the PSNR of a plain file of as many bytes, interpolated over the logarithm of its bytes between qualities.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -41,10 +41,11 @@ struct Row {
 
 fn table() -> Result<(), Failure> {
     let mut line = std::env::args().skip(1);
-    let (mut folder, mut paths) = (None, Vec::new());
+    let (mut folder, mut paths, mut format) = (None, Vec::new(), Format::Jpeg);
     while let Some(word) = line.next() {
         match word.as_str() {
             "--pictures" => folder = line.next().map(PathBuf::from),
+            "--webp" => format = Format::WebP,
             _ => paths.push(word),
         }
     }
@@ -57,14 +58,15 @@ fn table() -> Result<(), Failure> {
     files.sort();
     let mut rows = vec![Row { brought_back: vec![0.0; networks.len() + 1], ..Row::default() }; SMALL.len()];
     for file in &files {
-        measure(file, &networks, &mut rows).map_err(|e| format!("{}: {e}", file.display()))?;
+        measure(file, format, &networks, &mut rows).map_err(|e| format!("{}: {e}", file.display()))?;
         eprintln!("{}", file.display());
     }
     let n = files.len() as f64;
     println!("{} pictures of {}; PSNR on luma, no border left out.\n", files.len(), folder.display());
     let names = paths.iter().map(|p| Path::new(p).file_stem().unwrap_or_default().to_string_lossy().into_owned());
     let names: Vec<String> = ["bicubic".to_owned()].into_iter().chain(names).collect();
-    println!("| JPEG of the half | bits a pixel | plain JPEG, same bytes | {} |", names.join(" | "));
+    let kind = format.name();
+    println!("| {kind} of the half | bits a pixel | plain {kind}, same bytes | {} |", names.join(" | "));
     println!("|---|---|---|{}", "---|".repeat(names.len()));
     for (quality, row) in SMALL.iter().zip(&rows) {
         let plain = row.plain / n;
@@ -75,19 +77,20 @@ fn table() -> Result<(), Failure> {
     Ok(())
 }
 
-fn measure(file: &Path, networks: &[Box<dyn Upscaler>], rows: &mut [Row]) -> Result<(), Failure> {
+fn measure(file: &Path, format: Format, networks: &[Box<dyn Upscaler>], rows: &mut [Row]) -> Result<(), Failure> {
     let limits = DecodeLimits::default();
     let picture = open(file, &limits)?.flattened([255; 3]);
     let (width, height) = (picture.width() / 2, picture.height() / 2);
     let mut picture = picture.crop(0, 0, 2 * width, 2 * height)?;
-    // What a file says beside its pixels would count for every JPEG alike.
+    // What a file says beside its pixels would count for every file alike.
     picture.metadata = Default::default();
-    let as_jpeg = |picture: &Picture, quality: u8| {
-        encode(picture, Format::Jpeg, &EncodeOptions { jpeg_quality: quality, ..Default::default() })
+    let written = |picture: &Picture, quality: u8| {
+        let options = EncodeOptions { jpeg_quality: quality, webp_quality: Some(quality), ..Default::default() };
+        encode(picture, format, &options)
     };
     let mut plain = Vec::new();
     for quality in PLAIN {
-        let bytes = as_jpeg(&picture, quality)?;
+        let bytes = written(&picture, quality)?;
         plain.push((bytes.len() as f64, compare(&picture, &decode(&bytes, &limits)?, 0)?.psnr));
     }
     let values: Vec<f32> = picture.pixels().iter().map(|v| f32::from(*v) / 255.0).collect();
@@ -97,7 +100,7 @@ fn measure(file: &Path, networks: &[Box<dyn Upscaler>], rows: &mut [Row]) -> Res
     let pixels = f64::from(picture.width()) * f64::from(picture.height());
     let options = EnlargeOptions { size: TargetSize::Fit(2 * width, 2 * height), ..Default::default() };
     for (quality, row) in SMALL.iter().zip(rows) {
-        let bytes = as_jpeg(&half, *quality)?;
+        let bytes = written(&half, *quality)?;
         let small = decode(&bytes, &limits)?;
         row.bits += bytes.len() as f64 * 8.0 / pixels;
         row.plain += interpolated(&plain, bytes.len() as f64);
