@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::ArgMatches;
+use danqing_imaging::EncodeOptions;
 
 use super::{CommandSpec, GLOBAL};
 use crate::arguments::{self, Kind, Value};
@@ -126,6 +127,13 @@ impl Invocation {
             Some(Value::Size(w, h)) => Some((*w, *h)),
             _ => None,
         }
+    }
+
+    /// How pictures are written, as `--quality` asks: JPEG by it, and WebP, which is lossless where nobody asks.
+    pub(crate) fn encoding(&self) -> EncodeOptions {
+        let quality = self.count("quality").map(|n| n as u8);
+        let default = EncodeOptions::default();
+        EncodeOptions { jpeg_quality: quality.unwrap_or(default.jpeg_quality), webp_quality: quality, ..default }
     }
 
     /// Left, top, right, bottom.

@@ -189,10 +189,32 @@ impl Messages for Chinese {
         format!("{name}：{architecture}，{scale} 倍，{parameters} 个权重")
     }
 
+    fn no_face_network(&self) -> String {
+        "没有找到重画人脸的网络：请用 --face 指定 GFPGAN 文件，或将其放入模型文件夹（设置项 `models`）".into()
+    }
+
+    fn no_face_detector(&self) -> String {
+        "没有找到查找人脸的网络：请用 --face-detector 指定 RetinaFace 或 RFB-320 文件，或将其放入模型文件夹（设置项 `models`）".into()
+    }
+
+    fn not_for_faces(&self, name: &str) -> String {
+        format!("{name} 不是重画人脸的网络：--face 需要 GFPGAN 一类的网络")
+    }
+
+    fn faces(&self, file: &str, found: usize, upright: usize) -> String {
+        let restored = if found == 0 { "没有找到人脸".into() } else { format!("修复了 {found} 张人脸") };
+        let unrotated = match upright {
+            0 => String::new(),
+            n if n == found => "（未旋转：检测网络不给出人脸的朝向）".into(),
+            n => format!("（其中 {n} 张未旋转：朝向未知）"),
+        };
+        format!("{file}：{restored}{unrotated}")
+    }
+
     fn no_upscaler(&self, name: &str, near: Option<&str>) -> String {
         let near = near.map_or_else(String::new, |n| format!("，是否指 {n:?}？"));
         format!(
-            "没有名为 {name:?} 的放大网络{near}。请给出路径，或模型文件夹（--models）下 upscale_models、ESRGAN、RealESRGAN、SwinIR 中的文件名"
+            "没有名为 {name:?} 的放大网络{near}。请给出路径，或模型文件夹（设置项 `models`）下 upscale_models、ESRGAN、RealESRGAN、SwinIR 中的文件名"
         )
     }
 

@@ -178,10 +178,38 @@ impl Messages for English {
         format!("{name}: {architecture}, x{scale}, {parameters} weights")
     }
 
+    fn no_face_network(&self) -> String {
+        "no network that draws faces was found: name a GFPGAN file (--face), or put it into a model folder (setting `models`)".into()
+    }
+
+    fn no_face_detector(&self) -> String {
+        "no network that finds faces was found: name a RetinaFace or RFB-320 file (--face-detector), or put it into a model folder \
+         (setting `models`)"
+            .into()
+    }
+
+    fn not_for_faces(&self, name: &str) -> String {
+        format!("{name} does not draw faces: --face takes a network such as GFPGAN")
+    }
+
+    fn faces(&self, file: &str, found: usize, upright: usize) -> String {
+        let restored = match found {
+            0 => "no face was found".into(),
+            1 => "1 face restored".into(),
+            n => format!("{n} faces restored"),
+        };
+        let unrotated = match upright {
+            0 => String::new(),
+            n if n == found => " (unrotated: the detector does not tell how a face is turned)".into(),
+            n => format!(" ({n} of them unrotated: how they are turned is not known)"),
+        };
+        format!("{file}: {restored}{unrotated}")
+    }
+
     fn no_upscaler(&self, name: &str, near: Option<&str>) -> String {
         let near = near.map_or_else(|| ".".into(), |n| format!("; did you mean {n:?}?"));
         format!(
-            "there is no upscaler {name:?}{near} Give a path, or the name of a file in the upscale_models, ESRGAN, RealESRGAN or SwinIR folder of a model folder (--models)"
+            "there is no upscaler {name:?}{near} Give a path, or the name of a file in the upscale_models, ESRGAN, RealESRGAN or SwinIR folder of a model folder (setting `models`)"
         )
     }
 
@@ -194,7 +222,7 @@ impl Messages for English {
     }
 
     fn same_result(&self, file: &str) -> String {
-        format!("two pictures would be written to {file}: enlarge them one by one, or rename one")
+        format!("two pictures would be written to {file}: do them one by one, or rename one")
     }
 
     fn already_there(&self, file: &str) -> String {

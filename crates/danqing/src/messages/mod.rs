@@ -139,6 +139,14 @@ pub(crate) trait Messages: Sync {
     fn cubic_only(&self) -> String;
     /// A network that enlarges.
     fn upscaler(&self, name: &str, architecture: &str, scale: usize, parameters: usize) -> String;
+    /// No network that draws faces was found.
+    fn no_face_network(&self) -> String;
+    /// No network that finds faces was found.
+    fn no_face_detector(&self) -> String;
+    /// A network that does not draw faces shall do so.
+    fn not_for_faces(&self, name: &str) -> String;
+    /// Faces that were restored in a picture, and how many of them were taken to be upright.
+    fn faces(&self, file: &str, found: usize, upright: usize) -> String;
     /// No network of this name, and a near one.
     fn no_upscaler(&self, name: &str, near: Option<&str>) -> String;
     /// An option for one picture only.

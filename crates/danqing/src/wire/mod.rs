@@ -1,18 +1,17 @@
 //! Joins settings to engine: finds the model that was asked for, opens it, sets up the threads.
 
+mod networks;
+
 use std::path::{Path, PathBuf};
 
 use danqing_kernels::isa::{Isa, isa};
 use danqing_kernels::threads::set_threads;
 use danqing_models::autoencoders::TinyDecoder;
 use danqing_models::families::stable_diffusion::StableDiffusion;
-use danqing_models::upscalers::Upscaler;
-use danqing_nn::LoadOptions;
 use danqing_pipelines::TaskError;
 use danqing_pipelines::checkpoint::{self, Listed, OpenOptions};
 use danqing_pipelines::preview;
 use danqing_pipelines::starter::starter;
-use danqing_pipelines::tasks::enlarge::open_network;
 use danqing_pipelines::tasks::pixels::PixelModel;
 use danqing_sampling::PredictionType;
 use danqing_tensor::DType;
@@ -21,6 +20,7 @@ use yaml_rust2::{Yaml, YamlLoader};
 use crate::commands::Invocation;
 use crate::failure::Failure;
 use crate::settings::nearest;
+pub(crate) use networks::{NamedUpscaler, open_detector, open_face_network, open_upscaler, prepare};
 
 /// The name of the embedded model.
 pub(crate) const STARTER: &str = "starter";
@@ -94,79 +94,6 @@ impl Opened {
         // One that was found by chance and does not fit is no reason to stop.
         Ok(preview::locate_decoder(&self.model, &places).and_then(|at| preview::open_decoder(&at, &self.model).ok()))
     }
-}
-
-/// A network that enlarges, with its file's name.
-pub(crate) struct NamedUpscaler {
-    /// The file's stem.
-    pub(crate) name: String,
-    /// The network.
-    pub(crate) network: Box<dyn Upscaler>,
-}
-
-/// Folders of ComfyUI's and the A1111 web UI's trees in which networks that enlarge lie.
-const UPSCALER_FOLDERS: [&str; 12] = [
-    "upscale_models",
-    "models/upscale_models",
-    "ESRGAN",
-    "RealESRGAN",
-    "SwinIR",
-    "models/ESRGAN",
-    "models/RealESRGAN",
-    "models/SwinIR",
-    "models/ScuNET",
-    "models/DAT",
-    "models/HAT",
-    "models/GFPGAN",
-];
-const UPSCALER_ENDINGS: [&str; 7] = ["safetensors", "pth", "pt", "ckpt", "param", "onnx", "pb"];
-
-/// Opens the networks that `--upscaler` names, in their order.
-///
-/// # Errors
-/// A name that no file has, or a file that is no network known here.
-pub(crate) fn open_upscalers(invocation: &Invocation) -> Result<Vec<NamedUpscaler>, Failure> {
-    if let Some(threads) = invocation.count("threads") {
-        set_threads(threads as usize);
-    }
-    let options = LoadOptions::inference(dtype(invocation.text("precision")));
-    let wanted = invocation.text("upscaler").unwrap_or_default();
-    let names = wanted.split(',').map(str::trim).filter(|name| !name.is_empty());
-    names
-        .map(|name| {
-            let path = find_upscaler(invocation, name)?;
-            let network =
-                open_network(&path, &options).map_err(|e| Failure::Failed(invocation.messages().task_error(&e)))?;
-            Ok(NamedUpscaler { name: name_of(&path), network })
-        })
-        .collect()
-}
-
-fn find_upscaler(invocation: &Invocation, wanted: &str) -> Result<PathBuf, Failure> {
-    if Path::new(wanted).exists() {
-        return Ok(PathBuf::from(wanted));
-    }
-    let inside =
-        |folder: PathBuf| std::fs::read_dir(folder).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
-    let folders = folders(invocation).into_iter();
-    let files =
-        folders.flat_map(|f| UPSCALER_FOLDERS.map(|inner| f.join(inner)).into_iter().chain([f])).flat_map(inside);
-    let known = |path: &PathBuf| {
-        path.extension()
-            .and_then(|e| e.to_str())
-            .is_some_and(|e| UPSCALER_ENDINGS.contains(&e.to_ascii_lowercase().as_str()))
-    };
-    let files: Vec<PathBuf> = files.filter(known).collect();
-    let same = |path: &&PathBuf| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        name.eq_ignore_ascii_case(wanted) || name_of(path).eq_ignore_ascii_case(wanted)
-    };
-    if let Some(path) = files.iter().find(same) {
-        return Ok(path.clone());
-    }
-    let names: Vec<String> = files.iter().map(|path| name_of(path)).collect();
-    let near = nearest(wanted, names.iter().map(String::as_str));
-    Err(Failure::Failed(invocation.messages().no_upscaler(wanted, near)))
 }
 
 /// bf16 where the processor multiplies in it; elsewhere it would only be slow.

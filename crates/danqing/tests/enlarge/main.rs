@@ -1,6 +1,7 @@
 //! `danqing enlarge` and `danqing compare` as a user calls them.
 
 mod bad_input;
+mod faces;
 
 use std::fs;
 use std::io::{Cursor, Write};
@@ -21,9 +22,13 @@ use danqing_testing::fixture_path;
 
 /// A call with a clean environment in `folder`.
 fn danqing(folder: &Path, arguments: &[&str]) -> Output {
+    command(folder, arguments).output().unwrap()
+}
+
+fn command(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_danqing"));
     command.args(arguments).current_dir(folder).env_clear().env("HOME", folder).env("LANG", "C.UTF-8");
-    command.output().unwrap()
+    command
 }
 
 fn said(output: &Output) -> String {
@@ -43,7 +48,13 @@ fn folder() -> tempfile::TempDir {
 
 /// Writes the tiny network, its weights changed.
 fn network(folder: &Path, changed: impl Fn(f32) -> f32) {
-    let weights = Weights::open(fixture_path("reference/upscalers/span_branches.safetensors")).unwrap().under("w.");
+    write_network("span_branches", &folder.join("span.safetensors"), changed);
+}
+
+/// Writes the network of a fixture to a file of its own, its weights changed.
+fn write_network(fixture: &str, path: &Path, changed: impl Fn(f32) -> f32) {
+    let fixture = fixture_path(format!("reference/upscalers/{fixture}.safetensors"));
+    let weights = Weights::open(fixture).unwrap().under("w.");
     let parts: Vec<_> = TensorSource::names(&weights)
         .into_iter()
         .map(|name| {
@@ -57,7 +68,7 @@ fn network(folder: &Path, changed: impl Fn(f32) -> f32) {
         .iter()
         .map(|(n, s, b)| (n.as_str(), danqing_checkpoints::StorageType::F32, s.as_slice(), b.as_slice()))
         .collect();
-    danqing_checkpoints::safetensors::write(folder.join("span.safetensors"), &tensors, &Default::default()).unwrap();
+    danqing_checkpoints::safetensors::write(path, &tensors, &Default::default()).unwrap();
 }
 
 #[test]
@@ -180,7 +191,7 @@ fn animations_move_after_it() {
     writer.finish().unwrap();
     fs::write(folder.path().join("m.gif"), gif.into_inner()).unwrap();
     for name in ["m-enlarged.gif", "m.webp", "m.png"] {
-        let mut line = vec!["enlarge", "m.gif", "--scale", "2"];
+        let mut line = vec!["enlarge", "m.gif", "--scale", "2", "-u", "cubic"];
         if name != "m-enlarged.gif" {
             line.extend(["-o", name]);
         }
@@ -239,7 +250,7 @@ fn frames_go_through_a_pipe() {
     let frame = |i: u8| [&b"FRAME\n"[..], &[40 + i; 16 * 8], &[128; 2 * 8 * 4]].concat();
     let mut video = b"YUV4MPEG2 W16 H8 F25:1 Ip A1:1 C420jpeg\n".to_vec();
     (0..50).for_each(|i| video.extend(frame(i)));
-    let output = streamed(folder.path(), &["--stream", "y4m", "--scale", "2"], &video);
+    let output = streamed(folder.path(), &["--stream", "y4m", "--scale", "2", "-u", "cubic"], &video);
     assert!(output.status.success() && said(&output).contains("50 frames"), "{}", said(&output));
     let header = b"YUV4MPEG2 W32 H16 F25:1 A1:1 Ip C420jpeg\n";
     assert!(output.stdout.starts_with(header));
@@ -252,7 +263,7 @@ fn frames_go_through_a_pipe() {
     let rgb = streamed(folder.path(), &["--stream", "4x2", "-u", "span.safetensors"], &[77; 4 * 2 * 3 * 3]);
     assert!(rgb.status.success(), "{}", said(&rgb));
     assert_eq!(rgb.stdout.len(), 3 * 8 * 4 * 3);
-    let cut = streamed(folder.path(), &["--stream", "y4m", "--scale", "2"], &video[..video.len() - 5]);
+    let cut = streamed(folder.path(), &["--stream", "y4m", "--scale", "2", "-u", "cubic"], &video[..video.len() - 5]);
     assert!(!cut.status.success() && said(&cut).contains("ends within a frame"), "{}", said(&cut));
     assert_eq!(cut.stdout.len(), output.stdout.len() - (6 + 32 * 16 * 3 / 2));
     let nonsense = streamed(folder.path(), &["--stream", "mp4"], b"");
@@ -295,4 +306,53 @@ fn small_pictures_go_back_to_the_size_that_they_had() {
         let back = open(&folder.path().join("back.png"), &limits).unwrap();
         assert_eq!((back.width(), back.height()), size);
     }
+}
+
+#[test]
+fn onnx_networks_and_the_filter_are_named_like_any_other() {
+    let folder = folder();
+    fs::copy(fixture_path("reference/upscalers/onnx/span.onnx"), folder.path().join("net.onnx")).unwrap();
+    for (wish, size, wanted) in [("net.onnx", (48, 32), "net: "), ("cubic", (36, 24), "cubic filter")] {
+        let mut line = vec!["enlarge", "a.png", "-u", wish, "-o", "b.png"];
+        line.extend(["--scale", "1.5"].into_iter().filter(|_| wish == "cubic"));
+        let output = danqing(folder.path(), &line);
+        assert!(output.status.success() && said(&output).contains(wanted), "{wish}: {}", said(&output));
+        let picture = open(&folder.path().join("b.png"), &DecodeLimits::default()).unwrap();
+        assert_eq!((picture.width(), picture.height()), size, "{wish}");
+    }
+    let both = danqing(folder.path(), &["enlarge", "a.png", "-u", "cubic,net.onnx"]);
+    assert_eq!(both.status.code(), Some(2), "{}", said(&both));
+}
+
+#[test]
+fn webp_is_lossless_until_a_quality_is_asked_for() {
+    let folder = folder();
+    let limits = DecodeLimits::default();
+    let enlarged = |name: &str, more: &[&str]| {
+        let line = [&["enlarge", "a.png", "-u", "cubic", "--scale", "4", "-o", name], more].concat();
+        let output = danqing(folder.path(), &line);
+        assert!(output.status.success(), "{}", said(&output));
+        (open(&folder.path().join(name), &limits).unwrap(), fs::metadata(folder.path().join(name)).unwrap().len())
+    };
+    let (png, _) = enlarged("b.png", &[]);
+    let (lossless, large) = enlarged("b.webp", &[]);
+    let (lossy, small) = enlarged("c.webp", &["--quality", "40"]);
+    assert_eq!(png.pixels(), lossless.pixels());
+    assert!(lossy.pixels() != png.pixels() && 2 * small < large, "{small} {large}");
+    for (line, name) in [
+        (&["shrink", "b.png", "--format", "webp"][..], "b-small.webp"),
+        (&["shrink", "b.png", "-o", "d.webp", "--quality", "30"], "d.webp"),
+        (&["shrink", "b.png", "-o", "d.jpg"], "d.jpg"),
+    ] {
+        let output = danqing(folder.path(), line);
+        assert!(output.status.success(), "{}", said(&output));
+        let bytes = fs::read(folder.path().join(name)).unwrap();
+        assert_eq!(Format::sniff(&bytes), Format::for_writing(Path::new(name)).ok());
+        // A lossy WebP says so in its chunks.
+        assert!(name.ends_with("jpg") || bytes.windows(4).any(|chunk| chunk == b"VP8 "), "{name}");
+        let small = open(&folder.path().join(name), &limits).unwrap();
+        assert_eq!((small.width(), small.height(), small.metadata.original_size()), (48, 32, Some((96, 64))));
+    }
+    let wrong = danqing(folder.path(), &["shrink", "b.png", "--format", "webp", "-o", "e.jpg"]);
+    assert!(wrong.status.code() == Some(2) && said(&wrong).contains("--format webp"), "{}", said(&wrong));
 }

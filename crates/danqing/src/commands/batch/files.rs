@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use danqing_imaging::animation::Animation;
-use danqing_imaging::{DecodeLimits, Format, read_file};
+use danqing_imaging::Format;
+use danqing_imaging::animation::gif_moves;
 
 use crate::commands::Invocation;
 use crate::failure::Failure;
@@ -105,15 +105,10 @@ pub(in crate::commands) fn own_ending(from: &Path) -> String {
 
 fn keeps_format(from: &Path) -> bool {
     match Format::for_labelled(from) {
-        Ok(Format::Gif) => moves(from),
+        // One that cannot be read fails later, with the reason.
+        Ok(Format::Gif) => gif_moves(from),
         other => other.is_ok(),
     }
-}
-
-/// Whether a GIF moves; one that cannot be read fails later, with the reason.
-fn moves(gif: &Path) -> bool {
-    let limits = DecodeLimits::default();
-    read_file(gif, &limits).is_ok_and(|bytes| Animation::open(&bytes, &limits).is_ok_and(|a| a.is_moving()))
 }
 
 #[cfg(test)]

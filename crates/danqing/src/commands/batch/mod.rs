@@ -5,8 +5,11 @@ mod progress;
 mod report;
 mod rows;
 
+use std::collections::BTreeSet;
+use std::path::Path;
 use std::time::Instant;
 
+use danqing_imaging::remove_leftovers;
 use danqing_pipelines::control::Control;
 use danqing_pipelines::request::Phase;
 
@@ -23,10 +26,22 @@ use crate::progress::Watch;
 /// Width and height of a picture before and after.
 pub(super) type Sizes = ((u32, u32), (u32, u32));
 
-/// What a command does with one picture.
-pub(super) type Work<'a> = &'a dyn Fn(&Job, &dyn Control) -> Result<Sizes, Failure>;
+/// How a picture was written.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Done {
+    /// Before and after.
+    pub(super) sizes: Sizes,
+    /// The networks that worked on it, in their order.
+    pub(super) networks: String,
+    /// What the picture was seen to be, where that decided over the networks.
+    pub(super) seen: String,
+}
 
-/// Does the work on every picture and writes the report that `--report` names; results that are there are left alone with
+/// What a command does with one picture.
+pub(super) type Work<'a> = &'a dyn Fn(&Job, &dyn Control) -> Result<Done, Failure>;
+
+/// Does the work on every picture and writes the report that `--report` names, once what killed runs left in the results' folders is
+/// taken away; results that are there are left alone with
 /// `--skip-existing`.
 ///
 /// # Errors
@@ -39,6 +54,11 @@ pub(super) fn run(
     work: Work<'_>,
 ) -> Result<(), Failure> {
     let messages = invocation.messages();
+    let folders: BTreeSet<&Path> = jobs.iter().filter_map(|job| job.to.parent()).collect();
+    for folder in folders {
+        // The name of a file in the working folder has an empty parent.
+        remove_leftovers(if folder.as_os_str().is_empty() { Path::new(".") } else { folder });
+    }
     let weight = |job: &Job| std::fs::metadata(&job.from).map_or(1, |file| file.len().max(1));
     let share = Share::new(watch, jobs.iter().map(weight).sum());
     watch.begin(phase);
@@ -91,14 +111,14 @@ fn one(
     let began = Instant::now();
     let messages = invocation.messages();
     let to = job.to.display().to_string();
-    let (sizes, outcome) = if invocation.is("skip-existing") && job.to.exists() {
+    let (done, outcome) = if invocation.is("skip-existing") && job.to.exists() {
         watch.say(&messages.already_there(&to));
         (None, Outcome::Skipped)
     } else {
         match work(job, control) {
-            Ok(sizes) => {
-                watch.say(&messages.wrote(&to, sizes.1, None, false));
-                (Some(sizes), Outcome::Written)
+            Ok(done) => {
+                watch.say(&messages.wrote(&to, done.sizes.1, None, false));
+                (Some(done), Outcome::Written)
             }
             Err(Failure::Failed(why)) => {
                 // With one picture the reason is the command's own.
@@ -110,5 +130,5 @@ fn one(
             Err(failure) => return Err(failure),
         }
     };
-    Ok(Entry { job: job.clone(), sizes, seconds: began.elapsed().as_secs_f64(), outcome })
+    Ok(Entry { job: job.clone(), done, seconds: began.elapsed().as_secs_f64(), outcome })
 }

@@ -5,15 +5,15 @@ use std::path::Path;
 use danqing_imaging::write_atomic;
 use serde_json::json;
 
-use super::{Job, Sizes};
+use super::{Done, Job};
 use crate::failure::Failure;
 
 /// What became of one picture.
 pub(in crate::commands) struct Entry {
     /// The picture and its result.
     pub(in crate::commands) job: Job,
-    /// Size before and after; none when it failed before that was known.
-    pub(in crate::commands) sizes: Option<Sizes>,
+    /// How it was written, if it was.
+    pub(in crate::commands) done: Option<Done>,
     /// Seconds that it took.
     pub(in crate::commands) seconds: f64,
     /// What happened.
@@ -67,8 +67,10 @@ fn as_json(entries: &[Entry]) -> String {
                 "to": entry.job.to.to_string_lossy(),
                 "outcome": entry.outcome.word(),
                 "error": matches!(entry.outcome, Outcome::Failed(_)).then(|| entry.outcome.why()),
-                "size": entry.sizes.map(|s| size(s.0)),
-                "result": entry.sizes.map(|s| size(s.1)),
+                "size": entry.done.as_ref().map(|done| size(done.sizes.0)),
+                "result": entry.done.as_ref().map(|done| size(done.sizes.1)),
+                "networks": entry.done.as_ref().map(|done| &done.networks),
+                "seen": entry.done.as_ref().map(|done| &done.seen),
                 "seconds": (entry.seconds * 1000.0).round() / 1000.0,
             })
         })
@@ -78,9 +80,15 @@ fn as_json(entries: &[Entry]) -> String {
 
 /// RFC 4180, with a mark that tells spreadsheets that it is UTF-8.
 fn as_csv(entries: &[Entry]) -> String {
-    let mut out = String::from("\u{feff}from,to,outcome,width,height,result width,result height,seconds,error\r\n");
-    for Entry { job, sizes, seconds, outcome } in entries {
-        let sides = sizes.map_or_else(|| ",,,".into(), |((a, b), (c, d))| format!("{a},{b},{c},{d}"));
+    let mut out =
+        String::from("\u{feff}from,to,outcome,width,height,result width,result height,networks,seen,seconds,error\r\n");
+    for Entry { job, done, seconds, outcome } in entries {
+        let sides = done.as_ref().map_or_else(
+            || ",,,,,".into(),
+            |Done { sizes: ((a, b), (c, d)), networks, seen }| {
+                format!("{a},{b},{c},{d},{},{}", quoted(networks), quoted(seen))
+            },
+        );
         let (from, to) = (job.from.to_string_lossy(), job.to.to_string_lossy());
         let line = format!(
             "{},{},{},{sides},{seconds:.3},{}\r\n",
@@ -106,9 +114,10 @@ mod tests {
 
     fn entries() -> Vec<Entry> {
         let job = |from: &str| Job { from: from.into(), to: "out.png".into() };
+        let done = Done { sizes: ((2, 3), (4, 6)), networks: "clean + x2".into(), seen: "photograph, noise 3".into() };
         vec![
-            Entry { job: job("a, b.png"), sizes: Some(((2, 3), (4, 6))), seconds: 1.25, outcome: Outcome::Written },
-            Entry { job: job("=x.png"), sizes: None, seconds: 0.0, outcome: Outcome::Failed("no \"PNG\"".into()) },
+            Entry { job: job("a, b.png"), done: Some(done), seconds: 1.25, outcome: Outcome::Written },
+            Entry { job: job("=x.png"), done: None, seconds: 0.0, outcome: Outcome::Failed("no \"PNG\"".into()) },
         ]
     }
 
@@ -116,8 +125,8 @@ mod tests {
     fn reports_can_be_read_by_spreadsheets_and_programs() {
         let csv = as_csv(&entries());
         let lines: Vec<&str> = csv.lines().collect();
-        assert_eq!(lines[1], "\"a, b.png\",out.png,written,2,3,4,6,1.250,");
-        assert_eq!(lines[2], "'=x.png,out.png,failed,,,,,0.000,\"no \"\"PNG\"\"\"");
+        assert_eq!(lines[1], "\"a, b.png\",out.png,written,2,3,4,6,clean + x2,\"photograph, noise 3\",1.250,");
+        assert_eq!(lines[2], "'=x.png,out.png,failed,,,,,,,0.000,\"no \"\"PNG\"\"\"");
         let json: serde_json::Value = serde_json::from_str(&as_json(&entries())).unwrap();
         assert_eq!(json[0]["result"]["height"], 6);
         assert_eq!(json[1]["error"], "no \"PNG\"");

@@ -82,7 +82,7 @@ pub(super) static GROUPS: &[Group] = &[
         title: text("Output", "输出"),
         arguments: &[
             Argument::option("grid", "KEY=A,B", Kind::Text, text("Compare settings on one labelled sheet, e.g. \"steps=10,20;guidance=4,7\"", "把不同参数的结果排成一张带标题的对比图，如 \"steps=10,20;guidance=4,7\"")),
-            Argument::option("quality", "N", Kind::Count(1, 100), text("Quality of a JPEG", "JPEG 质量")),
+            Argument::option("quality", "N", Kind::Count(1, 100), text("Quality of a JPEG; a WebP becomes lossy with it, and is lossless without", "JPEG 质量；给出时 WebP 为有损，不给则为无损")),
             Argument::option("preview", "FILE", Kind::Path, text("Keep a preview in this file while drawing", "绘制过程中不断更新的预览文件")),
             Argument::option("preview-every", "STEPS", Kind::Count(1, 1000), text("Steps between previews [default 5]", "每隔几步更新预览（默认 5）")),
             Argument::option("preview-decoder", "FILE", Kind::Path, text("A TAESD decoder for previews", "用于预览的 TAESD 解码器")),

@@ -4,7 +4,9 @@ use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 
 use danqing_imaging::xmp::DigitalSourceType;
-use danqing_imaging::{EncodeOptions, Filter, Format, Infotext, Picture, ResizeOptions, resize, save};
+use danqing_imaging::{
+    EncodeOptions, Filter, Format, Infotext, Picture, ResizeOptions, remove_leftovers, resize, save,
+};
 
 use crate::commands::Invocation;
 use crate::failure::Failure;
@@ -37,6 +39,7 @@ impl Output {
         if let Some(path) = &path {
             Format::for_labelled(path).map_err(|e| Failure::of(&e))?;
             writable(path)?;
+            remove_leftovers(folder_of(path));
         }
         for name in ["preview", "save-run"] {
             let Some(path) = invocation.path(name) else { continue };
@@ -45,12 +48,11 @@ impl Output {
             }
             writable(path)?;
         }
-        let quality = invocation.count("quality").map_or(EncodeOptions::default().jpeg_quality, |n| n as u8);
         let source = match composite {
             true => DigitalSourceType::CompositeWithTrainedAlgorithmicMedia,
             false => DigitalSourceType::TrainedAlgorithmicMedia,
         };
-        let options = EncodeOptions { jpeg_quality: quality, ..Default::default() };
+        let options = invocation.encoding();
         Ok(Self { path, several, options, source, enlarged: None })
     }
 

@@ -5,12 +5,13 @@ use danqing_imaging::{DecodeLimits, Warning, write_atomic};
 use danqing_pipelines::control::Control;
 use danqing_pipelines::tasks::enlarge::Enlargement;
 
-use super::{Job, Session, Sizes};
+use super::networks::Chain;
+use super::{Done, Job, Session};
 use crate::commands::batch::Frame;
 use crate::failure::Failure;
 
 impl Session<'_> {
-    pub(super) fn medical(&self, bytes: &[u8], job: &Job, control: &dyn Control) -> Result<Sizes, Failure> {
+    pub(super) fn medical(&self, bytes: &[u8], job: &Job, control: &dyn Control) -> Result<Done, Failure> {
         if !is_dicom(bytes) {
             return Err(Failure::Failed(self.invocation.messages().no_dicom(&job.to.display().to_string())));
         }
@@ -18,31 +19,42 @@ impl Session<'_> {
         let dicom = Dicom::open(bytes, &limits).map_err(|e| Failure::of(&e))?;
         self.warn(job, &[Warning::NotForDiagnosis]);
         let from = (dicom.width(), dicom.height());
-        let to = self.target(from);
+        let chain = self.networks.chain();
+        if chain.restores_faces() {
+            return Err(Failure::Failed(self.invocation.messages().not_both("--face", "DICOM")));
+        }
+        let to = self.target(from, &chain, None);
         limits.check_size(to.0, to.1).map_err(|e| Failure::of(&e))?;
         let count = dicom.frames() as usize;
         let mut frames = Vec::with_capacity(count);
         for index in 0..count {
             let frame = dicom.frame(index as u32).map_err(|e| Failure::of(&e))?;
-            frames.push(self.stored(&frame, to, &Frame { control, index, frames: count })?);
+            frames.push(self.stored(&frame, to, &chain, &Frame { control, index, frames: count })?);
         }
         let scale = f64::from(to.0) / f64::from(from.0);
-        let description = format!("Enlarged {scale:.4} times by danqing ({})", self.chain());
+        let description = format!("Enlarged {scale:.4} times by danqing ({})", chain.name());
         let options = DeriveOptions { description, series: None };
         let derived = dicom.derive(&frames, scale, &options).map_err(|e| Failure::of(&e))?;
         write_atomic(&job.to, &derived).map_err(|e| Failure::of(&e))?;
-        Ok((from, to))
+        Ok(chain.done((from, to)))
     }
 
     /// A frame's values between its least and its greatest, enlarged.
-    fn stored(&self, frame: &StoredFrame, to: (u32, u32), control: &dyn Control) -> Result<StoredFrame, Failure> {
+    fn stored(
+        &self,
+        frame: &StoredFrame,
+        to: (u32, u32),
+        chain: &Chain<'_>,
+        control: &dyn Control,
+    ) -> Result<StoredFrame, Failure> {
         let (range, channels) = (frame.range(), frame.channels);
         let mut values = frame.to_unit_f32(range);
         if channels == 1 {
             values = values.into_iter().flat_map(|v| [v; 3]).collect();
         }
-        let mut enlargement = Enlargement::new(&self.links, (frame.width, frame.height), to, 3, &self.options)
-            .map_err(|e| self.failed(&e))?;
+        let links = chain.parts().concat();
+        let mut enlargement =
+            Enlargement::new(&links, (frame.width, frame.height), to, 3, &self.options).map_err(|e| self.failed(&e))?;
         let mut out = Vec::with_capacity(to.0 as usize * to.1 as usize * channels);
         for row in values.chunks_exact(frame.width as usize * 3) {
             enlargement

@@ -2,27 +2,28 @@
 
 mod medical;
 mod moving;
+mod networks;
+mod options;
 mod still;
 mod stream;
+mod whole;
 
 use danqing_imaging::animation::Animation;
 use danqing_imaging::dicom::is_dicom;
 use danqing_imaging::sharpen::SharpenOptions;
 use danqing_imaging::xmp::DigitalSourceType;
-use danqing_imaging::{DecodeLimits, EncodeOptions, Format, Metadata, Warning, read_file};
+use danqing_imaging::{DecodeLimits, Format, Metadata, Warning, read_file};
 use danqing_pipelines::TaskError;
 use danqing_pipelines::control::Control;
 use danqing_pipelines::request::Phase;
 use danqing_pipelines::tasks::enlarge::{EnlargeOptions, Link, TargetSize, native_scale};
 
-use super::batch::{self, Job, Naming, Sizes, own_ending};
+use super::batch::{self, Done, Job, Naming, own_ending};
 use super::{CommandSpec, Invocation};
-use crate::arguments::{Argument, Group, Kind};
 use crate::failure::Failure;
 use crate::messages::text;
 use crate::progress::{Watch, catch_interrupts};
-use crate::settings::PRECISIONS;
-use crate::wire::{self, NamedUpscaler};
+use networks::{Chain, Networks};
 
 /// The command.
 pub(crate) static COMMAND: CommandSpec = CommandSpec {
@@ -45,46 +46,21 @@ pub(crate) static COMMAND: CommandSpec = CommandSpec {
          --stream 从标准输入读取视频帧并写到标准输出，供视频程序使用：y4m，或用 宽x高 表示纯 RGB 字节。",
     ),
     usage: text("danqing enlarge [OPTIONS] <FILE>...", "danqing enlarge [选项] <文件>..."),
-    groups: &[
-        Group {
-            title: text("Pictures", "图片"),
-            arguments: &[
-                Argument::positional("files", "FILE", Kind::Paths, text("Pictures, or folders of pictures", "图片，或图片文件夹")),
-                Argument::option("output", "FILE", Kind::Path, text("Where to write: a file for one picture, a folder for several; beside the pictures, as name-enlarged, when not given", "输出：单张为文件，多张为文件夹；不给则写在原图旁，名为 原名-enlarged")).short('o'),
-                Argument::switch("skip-existing", text("Leave out pictures whose result is already there", "跳过已有结果的图片")),
-                Argument::option("report", "FILE", Kind::Path, text("Also write what became of each picture, as .csv or .json", "另存每张图片的处理结果，.csv 或 .json")),
-                Argument::option("stream", "KIND", Kind::Text, text("Frames from standard input to standard output: y4m, or WIDTHxHEIGHT for RGB bytes", "从标准输入到标准输出处理视频帧：y4m，或 宽x高（RGB 字节）")),
-                Argument::option("compare", "FILE", Kind::Path, text("Also write a sheet: the cubic filter beside the result", "另存对比图：三次插值与结果并排")),
-                Argument::option("quality", "N", Kind::Count(1, 100), text("Quality of JPEG", "JPEG 质量")),
-            ],
-        },
-        Group {
-            title: text("Size", "尺寸"),
-            arguments: &[
-                Argument::option("scale", "N", Kind::Number(0.01, 64.0), text("Times the picture's size; the network's own when no size is given", "放大倍数；不指定尺寸时由网络决定")),
-                Argument::option("width", "N", Kind::Count(1, 65_535), text("To this width", "放大到此宽度")),
-                Argument::option("height", "N", Kind::Count(1, 65_535), text("To this height", "放大到此高度")),
-                Argument::option("fit", "WxH", Kind::Size, text("The largest that fits", "放大到不超过此尺寸")),
-            ],
-        },
-        Group {
-            title: text("Networks", "网络"),
-            arguments: &[
-                Argument::option("upscaler", "NAME,...", Kind::Text, text("Network files, or names of files in the model folders; several with commas, in their order", "网络文件或模型文件夹中的名称；多个用逗号分隔，依次使用")).short('u'),
-                Argument::option("strength", "N", Kind::Number(0.0, 1.0), text("How much of what networks that clean without enlarging change is taken", "不放大的去噪、修复网络的强度")),
-                Argument::option("sharpen", "N", Kind::Number(0.0, 10.0), text("Sharpen the result: 0.5 a little, 1 plainly; edges get no rims", "锐化结果：0.5 轻微，1 明显；边缘不产生光晕")),
-                Argument::option("tile", "N", Kind::Count(16, 8192), text("Side of a tile in pixels; smaller needs less memory", "分块边长（像素），越小越省内存")),
-                Argument::option("precision", "KIND", Kind::Choice(PRECISIONS), text("Arithmetic", "运算精度")),
-                Argument::option("threads", "N", Kind::Count(1, 1024), text("Threads of computation", "计算线程数")),
-                Argument::switch("quiet", text("Print nothing but errors", "只输出错误")).short('q'),
-            ],
-        },
-    ],
+    groups: options::GROUPS,
     examples: &[
         ("danqing enlarge photo.jpg -u realesr-general-x4v3.pth -o big.png", text("Four times as large", "放大四倍")),
-        ("danqing enlarge photo.jpg -u denoise.pth,span-x4.safetensors --width 3000 -o big.jpg", text("Clean, enlarge, bring to a width", "先去噪再放大到指定宽度")),
-        ("danqing enlarge holiday/ -u span-x2.pth -o large/ --skip-existing", text("A folder, going on where it was stopped", "处理整个文件夹，可续做")),
-        ("ffmpeg -i in.mp4 -f yuv4mpegpipe - | danqing enlarge --stream y4m -u span-x2.pth | ffmpeg -i - out.mp4", text("A video, with ffmpeg at both ends", "视频，两端用 ffmpeg")),
+        (
+            "danqing enlarge photo.jpg -u denoise.pth,span-x4.safetensors --width 3000 -o big.jpg",
+            text("Clean, enlarge, bring to a width", "先去噪再放大到指定宽度"),
+        ),
+        (
+            "danqing enlarge holiday/ -u span-x2.pth -o large/ --skip-existing",
+            text("A folder, going on where it was stopped", "处理整个文件夹，可续做"),
+        ),
+        (
+            "ffmpeg -i in.mp4 -f yuv4mpegpipe - | danqing enlarge --stream y4m -u span-x2.pth | ffmpeg -i - out.mp4",
+            text("A video, with ffmpeg at both ends", "视频，两端用 ffmpeg"),
+        ),
     ],
     run,
 };
@@ -107,31 +83,16 @@ fn run(invocation: &Invocation) -> Result<(), Failure> {
     if jobs.len() > 1 && invocation.path("compare").is_some() {
         return Err(Failure::Usage(messages.one_picture("--compare")));
     }
-    let networks = wire::open_upscalers(invocation)?;
     catch_interrupts(messages)?;
     let watch = Watch::new(invocation.language, invocation.is("quiet"), None, false);
-    introduce(invocation, &watch, &networks);
-    let session =
-        Session { invocation, watch: &watch, links: links(invocation, &networks), networks: &networks, options };
+    let networks = Networks::open(invocation, &watch)?;
+    let session = Session { invocation, watch: &watch, networks, options };
     batch::run(invocation, &watch, &jobs, Phase::Enlarge, &|job, control| session.one(job, control))
 }
 
-/// Says which networks work.
-fn introduce(invocation: &Invocation, watch: &Watch, networks: &[NamedUpscaler]) {
-    let messages = invocation.messages();
-    if networks.is_empty() {
-        watch.say(&messages.cubic_only());
-    }
-    for NamedUpscaler { name, network } in networks {
-        let info = network.info();
-        watch.say(&messages.upscaler(name, info.architecture, info.scale, info.parameters));
-    }
-}
-
-/// The chain that the line asks for.
-fn links<'a>(invocation: &Invocation, networks: &'a [NamedUpscaler]) -> Vec<Link<'a>> {
-    let strength = invocation.number("strength").unwrap_or(1.0) as f32;
-    networks.iter().map(|n| Link { network: n.network.as_ref(), strength }).collect()
+/// A size after networks.
+fn times((width, height): (u32, u32), links: &[Link<'_>]) -> (u32, u32) {
+    TargetSize::Native.of((width, height), native_scale(links))
 }
 
 /// The size that was asked for.
@@ -154,13 +115,12 @@ fn size(invocation: &Invocation) -> Result<TargetSize, Failure> {
 struct Session<'a> {
     invocation: &'a Invocation,
     watch: &'a Watch,
-    links: Vec<Link<'a>>,
-    networks: &'a [NamedUpscaler],
+    networks: Networks,
     options: EnlargeOptions,
 }
 
 impl Session<'_> {
-    fn one(&self, job: &Job, control: &dyn Control) -> Result<Sizes, Failure> {
+    fn one(&self, job: &Job, control: &dyn Control) -> Result<Done, Failure> {
         let limits = DecodeLimits::default();
         let bytes = read_file(&job.from, &limits).map_err(|e| Failure::of(&e))?;
         if batch::is_medical(&job.to) {
@@ -173,22 +133,24 @@ impl Session<'_> {
                 return self.moving(animation, format, job, control);
             }
         }
+        if self.networks.chain().restores_faces() {
+            return self.still_whole(&bytes, job, control);
+        }
         self.still(bytes, format, job, control)
     }
 
-    /// A picture of `from` after the chain.
-    fn target(&self, from: (u32, u32)) -> (u32, u32) {
-        self.options.size.of(from, native_scale(&self.links))
-    }
-
-    fn encoding(&self) -> EncodeOptions {
-        let quality = self.invocation.count("quality").map_or(EncodeOptions::default().jpeg_quality, |n| n as u8);
-        EncodeOptions { jpeg_quality: quality, ..Default::default() }
+    /// The size of the result for a picture of `from`. Where none is asked for, a picture that `danqing shrink` made goes back to
+    /// what it was.
+    fn target(&self, from: (u32, u32), chain: &Chain<'_>, original: Option<(u32, u32)>) -> (u32, u32) {
+        match original {
+            Some(size) if self.options.size == TargetSize::Native && size.0 >= from.0 && size.1 >= from.1 => size,
+            _ => self.options.size.of(from, chain.scale()),
+        }
     }
 
     /// States that the picture was enhanced. One that a model drew stays one that a model drew.
-    fn label(&self, metadata: &mut Metadata) {
-        if metadata.digital_source_type().is_none() && !self.networks.is_empty() {
+    fn label(&self, metadata: &mut Metadata, chain: &Chain<'_>) {
+        if metadata.digital_source_type().is_none() && !chain.is_empty() {
             metadata.set_digital_source_type(DigitalSourceType::AlgorithmicallyEnhanced);
         }
     }
@@ -202,11 +164,5 @@ impl Session<'_> {
     fn failed(&self, error: &TaskError) -> Failure {
         let sentence = self.invocation.messages().task_error(error);
         if matches!(error, TaskError::Stopped) { Failure::Stopped(sentence) } else { Failure::Failed(sentence) }
-    }
-
-    /// The networks' names, for people.
-    fn chain(&self) -> String {
-        let names: Vec<&str> = self.networks.iter().map(|n| n.name.as_str()).collect();
-        if names.is_empty() { "bicubic".into() } else { names.join(" + ") }
     }
 }

@@ -3,9 +3,8 @@
 use danqing_imaging::animation::{Animation, AnimationHeader, AnimationWriter, Frame as Shown};
 use danqing_imaging::{AtomicFile, DecodeLimits, Format};
 use danqing_pipelines::control::Control;
-use danqing_pipelines::tasks::enlarge::enlarge;
 
-use super::{Job, Session, Sizes};
+use super::{Done, Job, Session};
 use crate::commands::batch::Frame;
 use crate::failure::Failure;
 
@@ -16,26 +15,32 @@ impl Session<'_> {
         format: Format,
         job: &Job,
         control: &dyn Control,
-    ) -> Result<Sizes, Failure> {
+    ) -> Result<Done, Failure> {
         self.warn(job, animation.warnings());
         let from = animation.size();
-        let to = self.target(from);
+        let chain = self.networks.chain();
+        let to = self.target(from, &chain, None);
         DecodeLimits::default().check_size(to.0, to.1).map_err(|e| Failure::of(&e))?;
         let frames = animation.frames();
         let mut metadata = animation.metadata().clone();
-        self.label(&mut metadata);
+        self.label(&mut metadata, &chain);
         let plays = animation.plays();
         let header = AnimationHeader { width: to.0, height: to.1, frames, alpha: true, plays, metadata };
         let mut file = AtomicFile::create(&job.to).map_err(|e| Failure::of(&e))?;
         let mut writer = AnimationWriter::begin(format, header, &mut file).map_err(|e| Failure::of(&e))?;
+        let mut faces = Vec::new();
         for (index, frame) in animation.enumerate() {
             let Shown { picture, delay } = frame.map_err(|e| Failure::of(&e))?;
             let control = Frame { control, index, frames: frames as usize };
-            let picture = enlarge(&picture, &self.links, &self.options, &control).map_err(|e| self.failed(&e))?;
+            let (picture, found) = self.whole(picture, &chain, to, &control)?;
+            faces.extend(found);
             writer.write_frame(&Shown { picture, delay }).map_err(|e| Failure::of(&e))?;
         }
         writer.finish().map_err(|e| Failure::of(&e))?;
         file.commit().map_err(|e| Failure::of(&e))?;
-        Ok((from, to))
+        if chain.restores_faces() {
+            self.tell_of_faces(job, &faces);
+        }
+        Ok(chain.done((from, to)))
     }
 }

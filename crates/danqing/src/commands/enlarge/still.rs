@@ -6,9 +6,10 @@ use danqing_imaging::{
     read_file, resize, save,
 };
 use danqing_pipelines::control::Control;
-use danqing_pipelines::tasks::enlarge::{SampleEnlargement, TargetSize};
+use danqing_pipelines::tasks::enlarge::SampleEnlargement;
 
-use super::{Job, Session, Sizes};
+use super::networks::Chain;
+use super::{Done, Job, Session};
 use crate::commands::batch::rewrite;
 use crate::decoder;
 use crate::failure::Failure;
@@ -23,31 +24,35 @@ impl Session<'_> {
         format: Format,
         job: &Job,
         control: &dyn Control,
-    ) -> Result<Sizes, Failure> {
+    ) -> Result<Done, Failure> {
         let rows = decoder::rows(bytes).map_err(|e| Failure::of(&e))?;
         self.warn(job, rows.warnings());
         let from = (rows.header().width, rows.header().height);
-        let to = match rows.header().metadata.original_size() {
-            // A picture that `danqing shrink` made goes back to what it was.
-            Some(size) if self.options.size == TargetSize::Native && size.0 >= from.0 && size.1 >= from.1 => size,
-            _ => self.target(from),
-        };
-        self.write(rows, to, format, job, control)?;
+        let chain = self.networks.chain();
+        let to = self.target(from, &chain, rows.header().metadata.original_size());
+        self.write(rows, to, &chain, format, job, control)?;
+        self.compare(job, &chain)?;
+        Ok(chain.done((from, to)))
+    }
+
+    /// Writes the sheet that `--compare` asks for.
+    pub(super) fn compare(&self, job: &Job, chain: &Chain<'_>) -> Result<(), Failure> {
         if let Some(path) = self.invocation.path("compare") {
             let whole = |path| -> Result<Picture, ImagingError> {
                 decoder::decode_apart(&read_file(path, &DecodeLimits::default())?)?.into_picture()
             };
             let [picture, enlarged] = [&job.from, &job.to].map(|path| whole(path).map_err(|e| Failure::of(&e)));
-            let sheet = self.sheet(&picture?, &enlarged?)?;
-            save(path, &sheet, &self.encoding()).map_err(|e| Failure::of(&e))?;
+            let sheet = self.sheet(&picture?, &enlarged?, chain)?;
+            save(path, &sheet, &self.invocation.encoding()).map_err(|e| Failure::of(&e))?;
         }
-        Ok((from, to))
+        Ok(())
     }
 
     fn write(
         &self,
         rows: RowReader,
         to: (u32, u32),
+        chain: &Chain<'_>,
         format: Format,
         job: &Job,
         control: &dyn Control,
@@ -59,15 +64,16 @@ impl Session<'_> {
         let (width, height) = to;
         DecodeLimits::default().check_size(width, height).map_err(failed)?;
         let mut header = RowHeader { width, height, channels, depth, metadata };
-        self.label(&mut header.metadata);
-        let enlargement = SampleEnlargement::new(&self.links, from, to, channels, depth, &self.options)
-            .map_err(|e| self.failed(&e))?;
-        let file = RowFile::create(&job.to, header, &self.encoding()).map_err(failed)?;
+        self.label(&mut header.metadata, chain);
+        let links = chain.parts().concat();
+        let enlargement =
+            SampleEnlargement::new(&links, from, to, channels, depth, &self.options).map_err(|e| self.failed(&e))?;
+        let file = RowFile::create(&job.to, header, &self.invocation.encoding()).map_err(failed)?;
         rewrite(rows, enlargement, file, control).map_err(|e| self.failed(&e))
     }
 
     /// What the cubic filter makes of the picture, beside the result.
-    fn sheet(&self, picture: &Picture, enlarged: &Picture) -> Result<Picture, Failure> {
+    fn sheet(&self, picture: &Picture, enlarged: &Picture, chain: &Chain<'_>) -> Result<Picture, Failure> {
         let failed = |e| Failure::of(&e);
         let cubic = ResizeOptions { filter: Filter::Bicubic, ..Default::default() };
         let (width, height) = (enlarged.width(), enlarged.height());
@@ -75,6 +81,6 @@ impl Session<'_> {
         let plain = resize(picture, width, height, &cubic).map_err(failed)?;
         let middle = |picture: &Picture| picture.crop((width - w) / 2, (height - h) / 2, w, h).map_err(failed);
         let options = SheetOptions { columns: 2, ..Default::default() };
-        contact_sheet(&[&middle(&plain)?, &middle(enlarged)?], &["bicubic", &self.chain()], &options).map_err(failed)
+        contact_sheet(&[&middle(&plain)?, &middle(enlarged)?], &["bicubic", &chain.name()], &options).map_err(failed)
     }
 }

@@ -10,13 +10,12 @@ use danqing_imaging::{DecodeLimits, ImagingError};
 use danqing_pipelines::TaskError;
 use danqing_pipelines::control::Control;
 use danqing_pipelines::request::Event;
-use danqing_pipelines::tasks::enlarge::{EnlargeOptions, Enlargement, Link, native_scale};
+use danqing_pipelines::tasks::enlarge::{EnlargeOptions, Enlargement, Link};
 
-use super::{introduce, links};
+use super::networks::Networks;
 use crate::commands::Invocation;
 use crate::failure::Failure;
 use crate::progress::{Watch, catch_interrupts, interrupted};
-use crate::wire;
 
 /// Frames that may wait before and behind the networks.
 const WAITING: usize = 2;
@@ -38,18 +37,21 @@ pub(super) fn run(invocation: &Invocation, kind: &str, options: &EnlargeOptions)
     let messages = invocation.messages();
     let limits = DecodeLimits::default();
     let mut input = BufReader::with_capacity(1 << 20, stdin());
-    let networks = wire::open_upscalers(invocation)?;
     catch_interrupts(messages)?;
     let watch = Watch::new(invocation.language, invocation.is("quiet"), None, false);
-    introduce(invocation, &watch, &networks);
+    let networks = Networks::open(invocation, &watch)?;
     let header = match (kind, size_of(kind)) {
         ("y4m", _) => VideoHeader::read(&mut input, &limits),
         (_, Some((width, height))) => VideoHeader::rgb24(width, height, &limits),
         _ => return Err(Failure::Usage(messages.bad_stream(kind))),
     };
     let header = header.map_err(|e| Failure::of(&e))?;
-    let links = links(invocation, &networks);
-    let (width, height) = options.size.of((header.width, header.height), native_scale(&links));
+    let chain = networks.chain();
+    if chain.restores_faces() {
+        return Err(Failure::Usage(messages.not_both("--stream", "--face")));
+    }
+    let links = chain.parts().concat();
+    let (width, height) = options.size.of((header.width, header.height), chain.scale());
     limits.check_size(width, height).map_err(|e| Failure::of(&e))?;
     let result = header.resized(width, height);
     let work = Work { header: &header, result: &result, links: &links, options };
