@@ -179,18 +179,17 @@ fn faces_of_photographs_are_found_where_they_are() {
     let file = assets.join("weights/face/version-RFB-320.pth");
     let detector = open_detector(&file, &LoadOptions::inference(DType::F32)).unwrap();
     let photo = |name: &str| open(&assets.join(format!("images/photos/{name}.png")), &DecodeLimits::default()).unwrap();
-    // Where onnxruntime has the face, running the same network on the picture brought to 320×240.
+    // Where onnxruntime has the face, running the same network on the picture brought into 320×240, the rest grey.
     for (name, area) in [
-        ("kodak15", [371.4, 11.4, 709.3, 430.0]),
-        ("clic_28d24b9c", [1172.8, 181.9, 1532.2, 675.0]),
-        ("clic_2c1f8454", [487.6, 678.1, 916.9, 1257.2]),
-        ("gb82_baby", [99.8, 8.5, 378.2, 314.8]),
+        ("kodak15", [375.6, 25.6, 707.7, 427.8]),
+        ("clic_28d24b9c", [1170.3, 190.2, 1533.3, 664.8]),
+        ("gb82_baby", [99.3, 1.3, 392.0, 289.1]),
     ] {
         let faces = find_faces(&photo(name), detector.as_ref(), None).unwrap();
         println!("{name}: {faces:?}");
         let size = faces[0].size();
         for (i, (got, want)) in faces[0].area.iter().zip(area).enumerate() {
-            // Proportions were changed there.
+            // It is seen a little smaller there.
             assert!((got - want).abs() < 0.2 * size[i % 2], "{name}: {:?} is not {area:?}", faces[0].area);
         }
     }
