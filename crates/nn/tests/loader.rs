@@ -154,3 +154,17 @@ fn parts_of_a_network_are_restored_from_files_of_their_own() {
     let error = params.restore_under("text.", &weights).unwrap_err().to_string();
     assert!(error.contains("proj.weight"), "{error}");
 }
+
+/// Kernels keep all taps of few channels in one matrix, but not where the taps are spread.
+#[test]
+fn dilated_convolutions_of_few_channels_are_loaded_and_run() {
+    for (channels, groups) in [(1, 1), (3, 1), (4, 2), (32, 1)] {
+        let options = Conv2dOptions { dilation: [2; 2], groups, ..Conv2dOptions::padded(2) };
+        let x = Tensor::rand(&[1, 9, 8, channels], -1.0, 1.0, &mut Rng::new(5)).unwrap();
+        let results = [LoadOptions::inference(DType::F32), LoadOptions::training()].map(|load| {
+            let conv = Conv2d::load(&Loader::random_with(7, load), channels, 4, 3, options).unwrap();
+            conv.forward(&x).unwrap().to_vec()
+        });
+        assert_eq!(results[0], results[1], "{channels} channels");
+    }
+}

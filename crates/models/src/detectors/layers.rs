@@ -30,10 +30,7 @@ pub(super) fn normed(
     } else {
         (weight, norm.param("bias", &[c_out], Init::ZEROS)?)
     };
-    // Dilated ones are packed otherwise, at their first use.
-    if conv.options().prepack && options.dilation == [1; 2] {
-        weight.prepack_conv(options.groups, dtype);
-    }
+    Conv2d::prepack(&weight, options, conv.options());
     Ok(Conv2d { weight, bias: Some(bias), options })
 }
 

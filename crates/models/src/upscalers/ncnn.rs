@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use danqing_checkpoints::{Ncnn, NcnnLayer};
-use danqing_nn::LoadOptions;
+use danqing_nn::{Conv2d, LoadOptions};
 use danqing_tensor::{Activation, Conv2dOptions, DType, PadMode, Param, Tensor};
 
 use super::graph::{Binary, Graph, GraphNetwork, Node, Op};
@@ -243,10 +243,7 @@ impl Builder<'_> {
         if options.padding.iter().any(|n| *n > 0) && layer.number(18, 0.0) != 0.0 {
             return Err(self.bad(layer, "has a border that is not zero"));
         }
-        // Dilated ones are packed otherwise, at their first use.
-        if self.options.prepack && options.dilation == [1; 2] {
-            weight.prepack_conv(options.groups, self.options.dtype);
-        }
+        Conv2d::prepack(&weight, options, self.options);
         Ok(Op::Conv { weight, bias, options })
     }
 

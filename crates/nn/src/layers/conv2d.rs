@@ -4,7 +4,7 @@ use danqing_tensor::{Conv2dOptions, ConvFusion, Param, Tensor, TensorError};
 
 use crate::error::LoadError;
 use crate::init::Init;
-use crate::loader::Loader;
+use crate::loader::{LoadOptions, Loader};
 
 /// A convolution over `[batch, height, width, channels]`.
 #[derive(Clone, Debug)]
@@ -50,10 +50,16 @@ impl Conv2d {
         let weight = loader.param("weight", &[c_out, inputs, kernel, kernel], init)?;
         let start = if init == Init::KaimingUniform { Init::bias(inputs * kernel * kernel) } else { Init::ZEROS };
         let bias = bias.then(|| loader.param("bias", &[c_out], start)).transpose()?;
-        if loader.options().prepack {
-            weight.prepack_conv(options.groups, loader.options().dtype);
-        }
+        Self::prepack(&weight, options, loader.options());
         Ok(Conv2d { weight, bias, options })
+    }
+
+    /// Packs the weight of a convolution now if `load` asks for it. Kernels may want that of a dilated one in another form, so it is
+    /// packed when the convolution first runs.
+    pub fn prepack(weight: &Param, options: Conv2dOptions, load: LoadOptions) {
+        if load.prepack && options.dilation == [1; 2] {
+            weight.prepack_conv(options.groups, load.dtype);
+        }
     }
 
     /// `[batch, height, width, c_in]` → `[batch, out_height, out_width, c_out]`.

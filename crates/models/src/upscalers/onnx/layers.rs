@@ -1,6 +1,7 @@
 //! Convolutions, their relatives, and other sizes of maps.
 
 use danqing_checkpoints::OnnxNode;
+use danqing_nn::Conv2d;
 use danqing_tensor::{Conv2dOptions, PadMode};
 
 use super::super::graph::{Binary, Op};
@@ -82,10 +83,7 @@ impl Builder<'_> {
         if transposed {
             return self.one(node, Op::Deconv { weight, bias, options }, map);
         }
-        // Dilated ones are packed otherwise, at their first use.
-        if self.options.prepack && dilation == [1; 2] {
-            weight.prepack_conv(groups, self.options.dtype);
-        }
+        Conv2d::prepack(&weight, options, self.options);
         self.one(node, Op::Conv { weight, bias, options }, map)
     }
 
