@@ -10,17 +10,15 @@ use danqing_nn::{Conv2d, Init, LayerNorm, Linear, LoadError, LoadOptions, Loader
 use danqing_tensor::{Activation, Conv2dOptions, DType, LinearFusion, Param, Tensor, TensorError};
 
 use super::layers::{activated, conv, depthwise, each_channel, width};
-use super::transformer::{Behind, Colours, NORM, Reconstruction};
+use super::transformer::{Colours, Frame, Group, NORM, Trunk, framed_names};
 use super::windows::{LONGEST, Mask, Sides, attended, by_position, cut, join, relative_positions, rolled, rolled_back};
-use super::{Network, Opened, Shapes, UpscalerArchitecture, UpscalerInfo, finished_ignoring, misshapen};
+use super::{Opened, Shapes, UpscalerArchitecture, UpscalerInfo, finished_ignoring, misshapen};
 use crate::error::ModelError;
 
 /// DAT.
 pub static ARCHITECTURE: UpscalerArchitecture = UpscalerArchitecture {
     name: NAME,
-    names: &[
-        "conv_first.weight",
-        "conv_first.bias",
+    names: framed_names![
         "before_RG.*.weight",
         "before_RG.*.bias",
         "layers.*.blocks.*.norm*.weight",
@@ -48,18 +46,6 @@ pub static ARCHITECTURE: UpscalerArchitecture = UpscalerArchitecture {
         "layers.*.blocks.*.ffn.sg.norm.bias",
         "layers.*.blocks.*.ffn.sg.conv.weight",
         "layers.*.blocks.*.ffn.sg.conv.bias",
-        "layers.*.conv.weight",
-        "layers.*.conv.bias",
-        "norm.weight",
-        "norm.bias",
-        "conv_after_body.weight",
-        "conv_after_body.bias",
-        "conv_before_upsample.*.weight",
-        "conv_before_upsample.*.bias",
-        "upsample.*.weight",
-        "upsample.*.bias",
-        "conv_last.weight",
-        "conv_last.bias",
     ],
     detect: |shapes| shapes.has(&["conv_first.weight", "before_RG.1.weight", OFFSETS]),
     load,
@@ -126,7 +112,7 @@ impl Config {
 fn load(weights: &Weights, shapes: &Shapes, options: LoadOptions) -> Opened {
     let config = Config::of(weights, shapes)?.ok_or_else(|| misshapen(weights, NAME))?;
     let loader = Loader::new(weights.clone(), options);
-    let (network, factor) = Dat::load(&loader, shapes, &config)?;
+    let (network, factor) = trunk(&loader, shapes, &config)?;
     let multiple = config.multiple();
     let info = UpscalerInfo::new(NAME, factor, config.colours, None).tiles(multiple, multiple);
     // Tables that follow from the sizes of windows and pictures, and counts of training steps.
@@ -157,9 +143,7 @@ fn normed(
     for param in [&scaled, &bias] {
         param.trainable(false);
     }
-    if at.options().prepack {
-        scaled.prepack_conv(options.groups, at.options().dtype);
-    }
+    Conv2d::prepack(&scaled, options, at.options());
     Ok(Conv2d { weight: scaled, bias: Some(bias), options })
 }
 
@@ -350,50 +334,21 @@ impl Block {
     }
 }
 
-#[derive(Debug)]
-struct Dat {
-    colours: Colours,
-    first: Conv2d,
-    /// Before the groups and behind them.
-    norms: [LayerNorm; 2],
-    groups: Vec<(Vec<Block>, Behind)>,
-    behind: Behind,
-    reconstruction: Reconstruction,
-}
-
-impl Dat {
-    fn load(loader: &Loader, shapes: &Shapes, config: &Config) -> Result<(Self, usize), LoadError> {
-        let Config { colours, channels: c, .. } = *config;
-        let group = |(i, [count, _]): (usize, &[usize; 2])| {
-            let at = loader.at("layers").at(i);
-            let blocks = (0..*count).map(|j| Block::load(&at.at("blocks").at(j), config, i, j));
-            Ok((blocks.collect::<Result<_, LoadError>>()?, Behind::load(&at.at("conv"), c)?))
-        };
-        let (reconstruction, factor) = Reconstruction::load(loader, shapes, c, colours)?;
-        let network = Self {
-            colours: Colours { channels: colours, range: 1.0 },
-            first: conv(&loader.at("conv_first"), colours, c, 3)?,
-            norms: [
-                LayerNorm::load(&loader.at("before_RG").at(1), c, NORM)?,
-                LayerNorm::load(&loader.at("norm"), c, NORM)?,
-            ],
-            groups: config.groups.iter().enumerate().map(group).collect::<Result<_, LoadError>>()?,
-            behind: Behind::load(&loader.at("conv_after_body"), c)?,
-            reconstruction,
-        };
-        Ok((network, factor))
-    }
-}
-
-impl Network for Dat {
+impl Group for Vec<Block> {
     fn forward(&self, x: &Tensor) -> Result<Tensor, TensorError> {
-        let x = self.colours.seen(x)?;
-        let first = self.first.forward(&x)?;
-        let body = self.groups.iter().try_fold(self.norms[0].forward(&first)?, |x, (blocks, behind)| {
-            let inner = blocks.iter().try_fold(x.clone(), |x, block| block.forward(&x))?;
-            behind.forward(&inner, &x)
-        })?;
-        let features = self.behind.forward(&self.norms[1].forward(&body)?, &first)?;
-        self.colours.shown(&self.reconstruction.forward(&features, &x)?)
+        self.iter().try_fold(x.clone(), |x, block| block.forward(&x))
     }
+}
+
+fn trunk(loader: &Loader, shapes: &Shapes, config: &Config) -> Result<(Trunk<Vec<Block>>, usize), LoadError> {
+    let frame = Frame {
+        colours: Colours { channels: config.colours, range: 1.0 },
+        channels: config.channels,
+        groups: config.groups.len(),
+        norm: Some("before_RG.1"),
+    };
+    Trunk::load(loader, shapes, &frame, |layer, i| {
+        let [count, _] = config.groups[i];
+        (0..count).map(|j| Block::load(&layer.at("blocks").at(j), config, i, j)).collect()
+    })
 }

@@ -11,18 +11,16 @@ use danqing_tensor::{Activation, LinearFusion, PadMode, Tensor, TensorError};
 
 use super::layers::{activated, conv, width};
 use super::swinir::window_attention;
-use super::transformer::{Behind, Colours, FeedForward, NORM, Reconstruction};
+use super::transformer::{Colours, FeedForward, Frame, Group, NORM, Trunk, framed_names};
 use super::windows::{LONGEST, PositionBias, WindowAttention, attended, cut, join, relative_positions};
-use super::{Network, Opened, Shapes, UpscalerArchitecture, UpscalerInfo, finished_ignoring, misshapen};
+use super::{Opened, Shapes, UpscalerArchitecture, UpscalerInfo, finished_ignoring, misshapen};
 
 /// HAT.
 pub static ARCHITECTURE: UpscalerArchitecture = UpscalerArchitecture {
     name: NAME,
-    names: &[
+    names: framed_names![
         "relative_position_index_SA",
         "relative_position_index_OCA",
-        "conv_first.weight",
-        "conv_first.bias",
         "patch_embed.norm.weight",
         "patch_embed.norm.bias",
         "layers.*.residual_group.blocks.*.norm*.weight",
@@ -47,18 +45,6 @@ pub static ARCHITECTURE: UpscalerArchitecture = UpscalerArchitecture {
         "layers.*.residual_group.overlap_attn.proj.bias",
         "layers.*.residual_group.overlap_attn.mlp.fc*.weight",
         "layers.*.residual_group.overlap_attn.mlp.fc*.bias",
-        "layers.*.conv.weight",
-        "layers.*.conv.bias",
-        "norm.weight",
-        "norm.bias",
-        "conv_after_body.weight",
-        "conv_after_body.bias",
-        "conv_before_upsample.*.weight",
-        "conv_before_upsample.*.bias",
-        "upsample.*.weight",
-        "upsample.*.bias",
-        "conv_last.weight",
-        "conv_last.bias",
     ],
     detect: |shapes| {
         shapes.has(&["conv_first.weight", "layers.0.residual_group.overlap_attn.qkv.weight", TABLE, AROUND])
@@ -112,7 +98,7 @@ impl Config {
 fn load(weights: &Weights, shapes: &Shapes, options: LoadOptions) -> Opened {
     let config = Config::of(shapes).ok_or_else(|| misshapen(weights, NAME))?;
     let loader = Loader::new(weights.clone(), options);
-    let (network, factor) = Hat::load(&loader, shapes, &config)?;
+    let (network, factor) = trunk(&loader, shapes, &config)?;
     let info = UpscalerInfo::new(NAME, factor, config.colours, None).tiles(config.window, config.window);
     // Tables that follow from the sizes of windows and pictures.
     let derived = |name: &str| name.contains("relative_position_index") || name.ends_with("attn_mask");
@@ -226,74 +212,45 @@ impl Overlapping {
     }
 }
 
+/// Blocks, then attention beyond their windows.
 #[derive(Debug)]
-struct Group {
+struct Layer {
     blocks: Vec<Block>,
     overlapping: Overlapping,
-    behind: Behind,
 }
 
-#[derive(Debug)]
-struct Hat {
-    colours: Colours,
-    first: Conv2d,
-    /// Before the groups and behind them.
-    norms: (Option<LayerNorm>, LayerNorm),
-    groups: Vec<Group>,
-    behind: Behind,
-    reconstruction: Reconstruction,
-}
-
-impl Hat {
-    fn load(loader: &Loader, shapes: &Shapes, config: &Config) -> Result<(Self, usize), LoadError> {
-        let Config { colours, channels: c, window, around, normed, biased, .. } = *config;
-        let (inside, outside) = (relative_positions([window; 2]), positions_around(window, around));
-        let norm = |at: Loader| LayerNorm::load(&at, c, NORM);
-        let block = |at: Loader, heads: usize, shifted: bool| {
-            Ok(Block {
-                norms: [norm(at.at("norm1"))?, norm(at.at("norm2"))?],
-                attention: window_attention(&at.at("attn"), [c, heads, window], biased, &inside, shifted)?,
-                beside: Beside::load(&at.at("conv_block").at("cab"), c)?,
-                feed: FeedForward::load(&at.at("mlp"), ["fc1", "fc2"], c)?,
-            })
-        };
-        let group = |(i, [count, heads]): (usize, &[usize; 2])| {
-            let (layer, at) = (loader.at("layers").at(i), loader.at("layers").at(i).at("residual_group"));
-            let blocks = (0..*count).map(|j| block(at.at("blocks").at(j), *heads, j % 2 == 1));
-            Ok(Group {
-                blocks: blocks.collect::<Result<_, LoadError>>()?,
-                overlapping: Overlapping::load(&at.at("overlap_attn"), config, *heads, &outside)?,
-                behind: Behind::load(&layer.at("conv"), c)?,
-            })
-        };
-        let (reconstruction, factor) = Reconstruction::load(loader, shapes, c, colours)?;
-        let network = Self {
-            colours: Colours { channels: colours, range: 1.0 },
-            first: conv(&loader.at("conv_first"), colours, c, 3)?,
-            norms: (normed.then(|| norm(loader.at("patch_embed").at("norm"))).transpose()?, norm(loader.at("norm"))?),
-            groups: config.groups.iter().enumerate().map(group).collect::<Result<_, LoadError>>()?,
-            behind: Behind::load(&loader.at("conv_after_body"), c)?,
-            reconstruction,
-        };
-        Ok((network, factor))
-    }
-}
-
-impl Network for Hat {
+impl Group for Layer {
     fn forward(&self, x: &Tensor) -> Result<Tensor, TensorError> {
-        let x = self.colours.seen(x)?;
-        let first = self.first.forward(&x)?;
-        let start = match &self.norms.0 {
-            Some(norm) => norm.forward(&first)?,
-            None => first.clone(),
-        };
-        let body = self.groups.iter().try_fold(start, |x, group| {
-            let inner = group.blocks.iter().try_fold(x.clone(), |x, block| block.forward(&x))?;
-            group.behind.forward(&group.overlapping.forward(&inner)?, &x)
-        })?;
-        let features = self.behind.forward(&self.norms.1.forward(&body)?, &first)?;
-        self.colours.shown(&self.reconstruction.forward(&features, &x)?)
+        self.overlapping.forward(&self.blocks.iter().try_fold(x.clone(), |x, block| block.forward(&x))?)
     }
+}
+
+fn trunk(loader: &Loader, shapes: &Shapes, config: &Config) -> Result<(Trunk<Layer>, usize), LoadError> {
+    let Config { colours, channels: c, window, around, biased, .. } = *config;
+    let (inside, outside) = (relative_positions([window; 2]), positions_around(window, around));
+    let norm = |at: Loader| LayerNorm::load(&at, c, NORM);
+    let block = |at: Loader, heads: usize, shifted: bool| {
+        Ok(Block {
+            norms: [norm(at.at("norm1"))?, norm(at.at("norm2"))?],
+            attention: window_attention(&at.at("attn"), [c, heads, window], biased, &inside, shifted)?,
+            beside: Beside::load(&at.at("conv_block").at("cab"), c)?,
+            feed: FeedForward::load(&at.at("mlp"), ["fc1", "fc2"], c)?,
+        })
+    };
+    let frame = Frame {
+        colours: Colours { channels: colours, range: 1.0 },
+        channels: c,
+        groups: config.groups.len(),
+        norm: config.normed.then_some("patch_embed.norm"),
+    };
+    Trunk::load(loader, shapes, &frame, |layer, i| {
+        let ([count, heads], at) = (config.groups[i], layer.at("residual_group"));
+        let blocks = (0..count).map(|j| block(at.at("blocks").at(j), heads, j % 2 == 1));
+        Ok(Layer {
+            blocks: blocks.collect::<Result<_, LoadError>>()?,
+            overlapping: Overlapping::load(&at.at("overlap_attn"), config, heads, &outside)?,
+        })
+    })
 }
 
 #[cfg(test)]

@@ -4,20 +4,17 @@
 use std::sync::Arc;
 
 use danqing_checkpoints::Weights;
-use danqing_nn::{Conv2d, LayerNorm, Linear, LoadError, LoadOptions, Loader};
+use danqing_nn::{LayerNorm, Linear, LoadError, LoadOptions, Loader};
 use danqing_tensor::{Tensor, TensorError};
 
-use super::layers::conv;
-use super::transformer::{Behind, Colours, FeedForward, NORM, Reconstruction};
+use super::transformer::{Colours, FeedForward, Frame, Group, NORM, Trunk, framed_names};
 use super::windows::{LONGEST, PositionBias, WindowAttention, relative_positions};
-use super::{Network, Opened, Purpose, Shapes, UpscalerArchitecture, UpscalerInfo, finished_ignoring, misshapen};
+use super::{Opened, Purpose, Shapes, UpscalerArchitecture, UpscalerInfo, finished_ignoring, misshapen};
 
 /// SwinIR.
 pub static ARCHITECTURE: UpscalerArchitecture = UpscalerArchitecture {
     name: NAME,
-    names: &[
-        "conv_first.weight",
-        "conv_first.bias",
+    names: framed_names![
         "patch_embed.norm.weight",
         "patch_embed.norm.bias",
         "layers.*.residual_group.blocks.*.norm*.weight",
@@ -31,26 +28,6 @@ pub static ARCHITECTURE: UpscalerArchitecture = UpscalerArchitecture {
         "layers.*.residual_group.blocks.*.attn_mask",
         "layers.*.residual_group.blocks.*.mlp.fc*.weight",
         "layers.*.residual_group.blocks.*.mlp.fc*.bias",
-        "layers.*.conv.weight",
-        "layers.*.conv.bias",
-        "layers.*.conv.*.weight",
-        "layers.*.conv.*.bias",
-        "norm.weight",
-        "norm.bias",
-        "conv_after_body.weight",
-        "conv_after_body.bias",
-        "conv_after_body.*.weight",
-        "conv_after_body.*.bias",
-        "conv_before_upsample.*.weight",
-        "conv_before_upsample.*.bias",
-        "upsample.*.weight",
-        "upsample.*.bias",
-        "conv_up*.weight",
-        "conv_up*.bias",
-        "conv_hr.weight",
-        "conv_hr.bias",
-        "conv_last.weight",
-        "conv_last.bias",
     ],
     detect: |shapes| {
         // HAT has the same blocks among others.
@@ -119,7 +96,7 @@ fn table(group: usize) -> String {
 fn load(weights: &Weights, shapes: &Shapes, options: LoadOptions) -> Opened {
     let config = Config::of(shapes).ok_or_else(|| misshapen(weights, NAME))?;
     let loader = Loader::new(weights.clone(), options);
-    let (network, factor) = SwinIr::load(&loader, shapes, &config)?;
+    let (network, factor) = trunk(&loader, shapes, &config)?;
     // Tables that follow from the sizes of windows and pictures.
     let derived = |name: &str| name.ends_with(".relative_position_index") || name.ends_with(".attn_mask");
     finished_ignoring(&loader, network, config.info(factor), derived)
@@ -174,54 +151,20 @@ impl Block {
     }
 }
 
-#[derive(Debug)]
-struct SwinIr {
-    colours: Colours,
-    first: Conv2d,
-    /// Before the groups and behind them.
-    norms: (Option<LayerNorm>, LayerNorm),
-    groups: Vec<(Vec<Block>, Behind)>,
-    behind: Behind,
-    reconstruction: Reconstruction,
-}
-
-impl SwinIr {
-    fn load(loader: &Loader, shapes: &Shapes, config: &Config) -> Result<(Self, usize), LoadError> {
-        let Config { colours, channels: c, window, normed, .. } = *config;
-        let positions = relative_positions([window; 2]);
-        let group = |(i, [count, heads]): (usize, &[usize; 2])| {
-            let at = loader.at("layers").at(i);
-            let blocks = at.at("residual_group").at("blocks");
-            let block = |j: usize| Block::load(&blocks.at(j), config, *heads, &positions, j % 2 == 1);
-            Ok(((0..*count).map(block).collect::<Result<_, LoadError>>()?, Behind::load(&at.at("conv"), c)?))
-        };
-        let norm = |at: Loader| LayerNorm::load(&at, c, NORM);
-        let (reconstruction, factor) = Reconstruction::load(loader, shapes, c, colours.channels)?;
-        let network = Self {
-            colours,
-            first: conv(&loader.at("conv_first"), colours.channels, c, 3)?,
-            norms: (normed.then(|| norm(loader.at("patch_embed").at("norm"))).transpose()?, norm(loader.at("norm"))?),
-            groups: config.groups.iter().enumerate().map(group).collect::<Result<_, LoadError>>()?,
-            behind: Behind::load(&loader.at("conv_after_body"), c)?,
-            reconstruction,
-        };
-        Ok((network, factor))
-    }
-}
-
-impl Network for SwinIr {
+impl Group for Vec<Block> {
     fn forward(&self, x: &Tensor) -> Result<Tensor, TensorError> {
-        let x = self.colours.seen(x)?;
-        let first = self.first.forward(&x)?;
-        let start = match &self.norms.0 {
-            Some(norm) => norm.forward(&first)?,
-            None => first.clone(),
-        };
-        let body = self.groups.iter().try_fold(start, |x, (blocks, behind)| {
-            let inner = blocks.iter().try_fold(x.clone(), |x, block| block.forward(&x))?;
-            behind.forward(&inner, &x)
-        })?;
-        let features = self.behind.forward(&self.norms.1.forward(&body)?, &first)?;
-        self.colours.shown(&self.reconstruction.forward(&features, &x)?)
+        self.iter().try_fold(x.clone(), |x, block| block.forward(&x))
     }
+}
+
+fn trunk(loader: &Loader, shapes: &Shapes, config: &Config) -> Result<(Trunk<Vec<Block>>, usize), LoadError> {
+    let Config { colours, channels, window, .. } = *config;
+    let positions = relative_positions([window; 2]);
+    let norm = config.normed.then_some("patch_embed.norm");
+    let frame = Frame { colours, channels, groups: config.groups.len(), norm };
+    Trunk::load(loader, shapes, &frame, |layer, i| {
+        let [count, heads] = config.groups[i];
+        let blocks = layer.at("residual_group").at("blocks");
+        (0..count).map(|j| Block::load(&blocks.at(j), config, heads, &positions, j % 2 == 1)).collect()
+    })
 }

@@ -1,12 +1,12 @@
 //! What transformers that enlarge have in common beside their attention (SwinIR's frame, arXiv:2108.10257): colours around
-//! their mean, feed-forward parts, convolutions behind groups of blocks, and ways to the picture.
+//! their mean, feed-forward parts, the trunk of groups of blocks with a convolution behind each, and ways to the picture.
 
-use danqing_nn::{Conv2d, Linear, LoadError, Loader};
+use danqing_nn::{Conv2d, LayerNorm, Linear, LoadError, Loader};
 use danqing_tensor::{Activation, LinearFusion, Tensor, TensorError};
 
-use super::Shapes;
 use super::layers::{activated, added, conv, width};
 use super::shapes::shuffle_factor;
+use super::{Network, Shapes};
 
 /// Added to variances by layer norms.
 pub(crate) const NORM: f32 = 1e-5;
@@ -18,6 +18,38 @@ const LEAKY: Activation = Activation::LeakyRelu(0.2);
 
 /// The largest factor that is believed; what a file has beyond it is told as unexpected.
 const LARGEST: usize = 16;
+
+/// An architecture's names of tensors: its own, and those of the frame.
+macro_rules! framed_names {
+    ($($own:literal),* $(,)?) => {
+        &[
+            $($own,)*
+            "conv_first.weight",
+            "conv_first.bias",
+            "layers.*.conv.weight",
+            "layers.*.conv.bias",
+            "layers.*.conv.*.weight",
+            "layers.*.conv.*.bias",
+            "norm.weight",
+            "norm.bias",
+            "conv_after_body.weight",
+            "conv_after_body.bias",
+            "conv_after_body.*.weight",
+            "conv_after_body.*.bias",
+            "conv_before_upsample.*.weight",
+            "conv_before_upsample.*.bias",
+            "upsample.*.weight",
+            "upsample.*.bias",
+            "conv_up*.weight",
+            "conv_up*.bias",
+            "conv_hr.weight",
+            "conv_hr.bias",
+            "conv_last.weight",
+            "conv_last.bias",
+        ]
+    };
+}
+pub(crate) use framed_names;
 
 /// How a network sees colours: `(colour - mean) · range`. The mean is that of RGB pictures; grey ones are only scaled.
 #[derive(Debug, Clone, Copy)]
@@ -94,6 +126,75 @@ impl Behind {
                 added(last, &activated(second, &activated(first, x, LEAKY)?, LEAKY)?, residual)
             }
         }
+    }
+}
+
+/// A group of blocks, without the convolution behind it.
+pub(crate) trait Group: Send + Sync {
+    /// `[b, h, w, c]` → the same.
+    fn forward(&self, x: &Tensor) -> Result<Tensor, TensorError>;
+}
+
+/// The frame: a convolution, groups of blocks of which each is added to what it was given, and the way to the picture.
+#[derive(Debug)]
+pub(crate) struct Trunk<G> {
+    colours: Colours,
+    first: Conv2d,
+    /// Before the groups and behind them.
+    norms: (Option<LayerNorm>, LayerNorm),
+    groups: Vec<(G, Behind)>,
+    behind: Behind,
+    reconstruction: Reconstruction,
+}
+
+/// The numbers of a [`Trunk`].
+pub(crate) struct Frame<'a> {
+    pub colours: Colours,
+    pub channels: usize,
+    /// How many groups there are.
+    pub groups: usize,
+    /// Where the norm before the groups stands, if there is one.
+    pub norm: Option<&'a str>,
+}
+
+impl<G> Trunk<G> {
+    /// A trunk whose groups `group` loads, given a layer and its number; and the factor by which it enlarges.
+    pub fn load(
+        loader: &Loader,
+        shapes: &Shapes,
+        frame: &Frame<'_>,
+        mut group: impl FnMut(&Loader, usize) -> Result<G, LoadError>,
+    ) -> Result<(Self, usize), LoadError> {
+        let Frame { colours, channels: c, groups, norm } = *frame;
+        let normed = |at: &str| LayerNorm::load(&loader.at(at), c, NORM);
+        let mut layer = |i: usize| -> Result<(G, Behind), LoadError> {
+            let at = loader.at("layers").at(i);
+            Ok((group(&at, i)?, Behind::load(&at.at("conv"), c)?))
+        };
+        let (reconstruction, factor) = Reconstruction::load(loader, shapes, c, colours.channels)?;
+        let trunk = Self {
+            colours,
+            first: conv(&loader.at("conv_first"), colours.channels, c, 3)?,
+            norms: (norm.map(normed).transpose()?, normed("norm")?),
+            groups: (0..groups).map(&mut layer).collect::<Result<_, LoadError>>()?,
+            behind: Behind::load(&loader.at("conv_after_body"), c)?,
+            reconstruction,
+        };
+        Ok((trunk, factor))
+    }
+}
+
+impl<G: Group> Network for Trunk<G> {
+    fn forward(&self, x: &Tensor) -> Result<Tensor, TensorError> {
+        let x = self.colours.seen(x)?;
+        let first = self.first.forward(&x)?;
+        let start = match &self.norms.0 {
+            Some(norm) => norm.forward(&first)?,
+            None => first.clone(),
+        };
+        let body = self.groups.iter().try_fold(start, |x, (group, behind)| behind.forward(&group.forward(&x)?, &x))?;
+        let features = self.behind.forward(&self.norms.1.forward(&body)?, &first)?;
+        self.colours.shown(&self.reconstruction.forward(&features, &x)?)
     }
 }
 
