@@ -17,6 +17,8 @@ struct Purpose {
     transposed: bool,
     /// Groups of a convolution; 0 for a linear layer.
     groups: usize,
+    /// Maps that the channels of a convolution come from.
+    parts: usize,
 }
 
 enum Form {
@@ -102,7 +104,7 @@ impl Param {
 
     /// The weight `[out, in]` packed for `x · wᵀ`, or for `dy · w` if `transposed`.
     pub(crate) fn packed_linear(&self, precision: Precision, transposed: bool) -> PackedB {
-        let purpose = Purpose { precision, transposed, groups: 0 };
+        let purpose = Purpose { precision, transposed, groups: 0, parts: 1 };
         let form = self.with_packed(|packed| match packed.find(purpose) {
             Some(Form::Linear(pack)) => Some(pack.clone()),
             _ => None,
@@ -121,22 +123,34 @@ impl Param {
 
     /// The weight of a convolution of this shape, packed for it or for its input gradient.
     pub(crate) fn packed_conv(&self, shape: &Conv2dShape, precision: Precision, transposed: bool) -> PackedConv {
-        let purpose = Purpose { precision, transposed, groups: shape.groups };
+        let purpose = Purpose { precision, transposed, groups: shape.groups, parts: 1 };
+        self.conv_form(purpose, |value| {
+            dispatch!(value.dtype(), E => match transposed {
+                true => PackedConv::pack_grad_input(value.data::<E>(), shape, precision),
+                false => PackedConv::pack(value.data::<E>(), shape, precision),
+            })
+        })
+    }
+
+    /// The weight of a 1×1 convolution over the channels of `parts` maps.
+    pub(crate) fn packed_parts(&self, parts: usize, precision: Precision) -> PackedConv {
+        let purpose = Purpose { precision, transposed: false, groups: 1, parts };
+        let (c_out, c_in) = (self.shape()[0], self.shape()[1]);
+        self.conv_form(purpose, |value| {
+            dispatch!(value.dtype(), E => PackedConv::pack_parts(value.data::<E>(), c_in, c_out, parts, precision))
+        })
+    }
+
+    fn conv_form(&self, purpose: Purpose, pack: impl FnOnce(&Tensor) -> PackedConv) -> PackedConv {
         let form = self.with_packed(|packed| match packed.find(purpose) {
             Some(Form::Conv(pack)) => Some(pack.clone()),
             _ => None,
         });
-        if let Some(pack) = form {
-            return pack;
-        }
-        let value = self.value();
-        let pack = dispatch!(value.dtype(), E => match transposed {
-            true => PackedConv::pack_grad_input(value.data::<E>(), shape, precision),
-            false => PackedConv::pack(value.data::<E>(), shape, precision),
-        });
-        drop(value);
-        self.keep(purpose, Form::Conv(pack.clone()));
-        pack
+        form.unwrap_or_else(|| {
+            let pack = pack(&self.value());
+            self.keep(purpose, Form::Conv(pack.clone()));
+            pack
+        })
     }
 
     fn keep(&self, purpose: Purpose, form: Form) {

@@ -53,6 +53,7 @@ const CASES: &[Case] = &[
     case!("prelu shared", &[&[2, 3, 5]], &[&[1]], POSITIVE, |x, p| x[0].mul(&signs(&x[0])?)?.prelu(&p[0])),
     case!("clamp", &[&[3, 5]], &[], POSITIVE, |x, _| x[0].clamp(0.0, 3.0)),
     case!("geglu", &[&[2, 3, 10]], &[], ANY, |x, _| x[0].geglu()),
+    case!("sigmoid_gate", &[&[3, 7], &[3, 7]], &[], ANY, |x, _| x[0].sigmoid_gate(&x[1])),
     case!("add", &[&[2, 3, 5], &[2, 3, 5]], &[], ANY, |x, _| x[0].add(&x[1])),
     case!("add broadcast", &[&[2, 3, 5], &[3, 1]], &[], ANY, |x, _| x[0].add(&x[1])),
     case!("sub broadcast", &[&[5], &[4, 1, 5]], &[], ANY, |x, _| x[0].sub(&x[1])),

@@ -5,12 +5,14 @@
 
 mod grad_weight;
 mod packed;
+mod plane;
 #[cfg(test)]
 mod scalar;
 mod shape;
 mod walk;
 
 pub use packed::PackedConv;
+pub use plane::{Plane, PlaneEnds, PlaneResidual, conv2d_plane, conv2d_within};
 pub use shape::{Conv2dShape, ConvShapeError};
 
 use crate::element::Element;
@@ -126,11 +128,8 @@ fn product<E: Element>(
                     tiles: &tiles,
                     b: pack,
                     finish: Finish {
-                        out: out.as_mut_ptr(),
-                        ldo: to,
-                        n: to,
                         column: group * (to / shape.groups),
-                        epilogue: *epilogue,
+                        ..Finish::dense(out.as_mut_ptr(), to, *epilogue)
                     },
                 };
                 // SAFETY: every tile reads inside the map at every tap, whose rows are padded as the pack asks; the

@@ -36,6 +36,19 @@ impl PackedConv {
         Self::build(w, shape, precision, true)
     }
 
+    /// Packs `w`, `[c_out, parts · k, 1, 1]`, for [`super::conv2d_plane`] from `parts` maps of `k` channels each.
+    ///
+    /// # Panics
+    /// If `w` does not fit, or the channels do not divide into parts.
+    pub fn pack_parts<S: Element>(w: &[S], c_in: usize, c_out: usize, parts: usize, precision: Precision) -> Self {
+        assert!(parts > 0 && c_in.is_multiple_of(parts) && w.len() == c_in * c_out, "{c_in} channels in {parts} parts");
+        let k = c_in / parts;
+        let starts: Vec<usize> = (0..parts).map(|part| part * k).collect();
+        let pack = PackedB::pack_taps(w, &starts, k, c_out, [1, c_in], precision);
+        let layout = Layout { fused: false, taps: parts, k };
+        PackedConv { groups: Arc::new([pack]), layout, kernel: [1, 1], c_in, c_out, for_grad_input: false }
+    }
+
     fn build<S: Element>(w: &[S], shape: &Conv2dShape, precision: Precision, for_grad_input: bool) -> Self {
         shape.assert_valid();
         assert_eq!(w.len(), shape.weight_len(), "the weight does not fit {shape:?}");
@@ -121,6 +134,29 @@ impl PackedConv {
             return (Cow::Owned(self.groups.iter().map(widen).collect()), self.layout);
         }
         (Cow::Borrowed(&self.groups), self.layout)
+    }
+
+    /// Pack and layout of a forward convolution without groups, stride or dilation.
+    pub(super) fn plain(&self) -> Option<(&PackedB, Layout)> {
+        match &*self.groups {
+            [pack] if !self.for_grad_input => Some((pack, self.layout)),
+            _ => None,
+        }
+    }
+
+    /// Whether products run over neighbouring pixels, which must then have no other channels.
+    pub fn is_fused(&self) -> bool {
+        self.layout.fused
+    }
+
+    /// Kernel rows, columns.
+    pub(super) fn kernel(&self) -> [usize; 2] {
+        self.kernel
+    }
+
+    /// Channels of the input and of the output.
+    pub(super) fn channels(&self) -> [usize; 2] {
+        [self.c_in, self.c_out]
     }
 
     fn check(&self, shape: &Conv2dShape, for_grad_input: bool) {

@@ -32,7 +32,7 @@ impl Layout {
             // Short runs of k cost the f32 kernels some start-up each.
             Precision::F32 => taps * (k + 4),
         };
-        let fused = possible && cost(rows, columns * channels) * 4 <= cost(rows * columns, channels) * 3;
+        let fused = possible && cost(rows, columns * channels) * 8 <= cost(rows * columns, channels) * 7;
         let (taps, k) = if fused { (rows, columns * channels) } else { (rows * columns, channels) };
         Layout { fused, taps, k }
     }

@@ -4,6 +4,7 @@
 //! bit-equal for every thread count.
 
 mod binary;
+mod gate;
 mod geglu;
 pub(crate) mod map;
 pub(crate) mod reduce;
@@ -17,6 +18,7 @@ mod update;
 
 pub use binary::{Binary, MAX_RANK, binary, binary_strided};
 pub(crate) use binary::{Walk, last_index};
+pub use gate::{sigmoid_gate, sigmoid_gate_grad};
 pub use geglu::{geglu, geglu_grad};
 pub use reduce::{Reduction, column_sums, reduce, sum_of_squares};
 pub use softmax::{log_softmax, log_softmax_grad, softmax, softmax_grad};

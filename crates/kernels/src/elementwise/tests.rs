@@ -288,6 +288,40 @@ fn geglu_and_its_gradient() {
     check_geglu::<bf16>();
 }
 
+fn check_sigmoid_gate<E: Element>() {
+    for n in [1, 16, 37, 20_000] {
+        let [h, x, dy]: [Vec<E>; 3] = [10, 11, 12].map(|seed| values(seed, n));
+        let sigmoid = |h: &E| scalar::unary(Unary::Sigmoid, f64::from(h.to_f32()));
+        let slope = |h: &E| scalar::slope(Unary::Sigmoid, f64::from(h.to_f32()));
+        let sum = |h: &E, x: &E| f64::from(h.to_f32()) + f64::from(x.to_f32());
+        let mut want: Vec<f32> = h.iter().zip(&x).map(|(h, x)| (sum(h, x) * (sigmoid(h) - 0.5)) as f32).collect();
+        want.extend(
+            h.iter()
+                .zip(&x)
+                .zip(&dy)
+                .map(|((h, x), dy)| (f64::from(dy.to_f32()) * (sigmoid(h) - 0.5 + sum(h, x) * slope(h))) as f32),
+        );
+        want.extend(h.iter().zip(&dy).map(|(h, dy)| (f64::from(dy.to_f32()) * (sigmoid(h) - 0.5)) as f32));
+        let run = || {
+            let mut out = vec![E::ZERO; 3 * n];
+            let (y, rest) = out.split_at_mut(n);
+            let (dh, dx) = rest.split_at_mut(n);
+            sigmoid_gate(&h, &x, y);
+            sigmoid_gate_grad(&h, &x, &dy, dh, dx);
+            out
+        };
+        on_every_isa(run, |isa, got| {
+            assert_near(&format!("sigmoid gate {n} {isa:?}"), got, &want, rounding::<E>().max(2e-6))
+        });
+    }
+}
+
+#[test]
+fn sigmoid_gate_and_its_gradient() {
+    check_sigmoid_gate::<f32>();
+    check_sigmoid_gate::<bf16>();
+}
+
 #[test]
 fn casts_round_to_even() {
     let mut x: Vec<f32> = values(9, 1000);

@@ -11,11 +11,30 @@ pub(crate) struct Finish<'a, O> {
     pub out: *mut O,
     /// Elements from row to row of the output.
     pub ldo: usize,
-    /// Columns of the whole product: the row stride of the row bias and the residual.
+    /// Columns of the whole product: the row stride of the row bias.
     pub n: usize,
     /// The part of the whole product's columns that this pack makes begins here (a group of a convolution).
     pub column: usize,
+    /// Its residual is not looked at.
     pub epilogue: Epilogue<'a, O>,
+    /// What is added, as the output is laid out; it may be the output itself.
+    pub residual: Option<*const O>,
+    /// Elements from row to row of the residual.
+    pub ldr: usize,
+    /// Of PReLU: one slope below zero for each column, applied with the activation.
+    pub slopes: Option<&'a [f32]>,
+    /// What the value is multiplied with before the residual is added.
+    pub gain: f32,
+    /// SPAN's attention instead of the sum with the residual, see [`crate::elementwise::sigmoid_gate`].
+    pub gate: bool,
+}
+
+impl<'a, O: Element> Finish<'a, O> {
+    /// A finish of `n` columns in rows of as many.
+    pub fn dense(out: *mut O, n: usize, epilogue: Epilogue<'a, O>) -> Self {
+        let residual = epilogue.residual.map(<[O]>::as_ptr);
+        Finish { out, ldo: n, n, column: 0, epilogue, residual, ldr: n, slopes: None, gain: 1.0, gate: false }
+    }
 }
 
 impl<O: Element> Finish<'_, O> {
@@ -28,7 +47,7 @@ impl<O: Element> Finish<'_, O> {
             use std::arch::x86_64::{_MM_HINT_ET0, _MM_HINT_T0, _mm_prefetch};
             let row = out_row + r * step;
             let out = self.out.wrapping_add(row * self.ldo + self.column + column).cast::<i8>();
-            let residual = self.epilogue.residual.map(|x| x.as_ptr().wrapping_add(row * self.n + self.column + column));
+            let residual = self.residual.map(|x| x.wrapping_add(row * self.ldr + self.column + column));
             for at in (0..columns * size_of::<O>()).step_by(64) {
                 // SAFETY: a prefetch touches no memory, whatever the address.
                 unsafe {
@@ -122,8 +141,11 @@ unsafe fn rows<L: Lanes, O: Element>(finish: &Finish<'_, O>, run: &Run) {
                 out_step: run.step * finish.ldo,
                 bias: ends.bias.map(|bias| bias.as_ptr().add(column)),
                 row_bias: ends.row_bias.map(|(bias, group)| bias.as_ptr().add(row / group * finish.n + column)),
-                residual: ends.residual.map(|residual| residual.as_ptr().add(row * finish.n + column)),
-                residual_step: run.step * finish.n,
+                residual: finish.residual.map(|residual| residual.add(row * finish.ldr + column)),
+                residual_step: run.step * finish.ldr,
+                slopes: finish.slopes.map(|slopes| slopes.as_ptr().add(column)),
+                gain: finish.gain,
+                gate: finish.gate,
                 rows,
                 columns: run.columns,
             };
@@ -153,6 +175,9 @@ struct Places<O> {
     row_bias: Option<*const f32>,
     residual: Option<*const O>,
     residual_step: usize,
+    slopes: Option<*const f32>,
+    gain: f32,
+    gate: bool,
     rows: usize,
     columns: usize,
 }
@@ -169,45 +194,68 @@ impl<O: Element> Places<O> {
             // SAFETY: the caller's promise.
             unsafe {
                 while at + L::N <= self.columns {
-                    self.one::<L, F>(r, at, function);
+                    self.one::<L, F, false>(r, at, function);
                     at += L::N;
                 }
-                while at < self.columns {
-                    self.one::<f32, F>(r, at, function);
-                    at += 1;
+                if at < self.columns {
+                    self.one::<L, F, true>(r, at, function);
                 }
             }
         }
     }
 
+    /// One vector of a row, or (`PART`) the rest of a row that fills none.
+    ///
     /// # Safety
     /// As [`rows`].
     #[inline(always)]
-    unsafe fn one<L: Lanes, F: Function>(&self, r: usize, at: usize, function: F) {
+    unsafe fn one<L: Lanes, F: Function, const PART: bool>(&self, r: usize, at: usize, function: F) {
+        let part = self.columns - at;
         // SAFETY: the caller's promise; O::KIND says what the pointers to O point to.
         unsafe {
-            let mut v = L::load(self.sums.add(r * self.ldc + at));
+            let mut v = load::<L, PART>(self.sums.add(r * self.ldc + at), part);
             if let Some(bias) = self.bias {
-                v = v.add(L::load(bias.add(at)));
+                v = v.add(load::<L, PART>(bias.add(at), part));
             }
             if let Some(row_bias) = self.row_bias {
-                v = v.add(L::load(row_bias.add(at)));
+                v = v.add(load::<L, PART>(row_bias.add(at), part));
             }
             v = function.apply(v);
+            if let Some(slopes) = self.slopes {
+                v = v.where_positive(v, v.mul(load::<L, PART>(slopes.add(at), part)));
+            }
+            if self.gain != 1.0 {
+                v = v.mul(L::splat(self.gain));
+            }
             if let Some(residual) = self.residual {
                 let residual = residual.add(r * self.residual_step + at);
-                v = v.add(match O::KIND {
-                    ElementKind::F32 => L::load(residual.cast()),
-                    ElementKind::Bf16 => L::load_bf16(residual.cast()),
-                });
+                let residual = match (O::KIND, PART) {
+                    (ElementKind::F32, _) => load::<L, PART>(residual.cast(), part),
+                    (ElementKind::Bf16, false) => L::load_bf16(residual.cast()),
+                    (ElementKind::Bf16, true) => L::load_bf16_part(residual.cast(), part),
+                };
+                let sum = v.add(residual);
+                v = if self.gate { sum.mul(sigmoid(v).sub(L::splat(0.5))) } else { sum };
             }
             let out = self.out.add(r * self.out_step + at);
-            match O::KIND {
-                ElementKind::F32 => v.store(out.cast()),
-                ElementKind::Bf16 => v.store_bf16(out.cast()),
+            match (O::KIND, PART) {
+                (ElementKind::F32, false) => v.store(out.cast()),
+                (ElementKind::F32, true) => v.store_part(out.cast(), part),
+                (ElementKind::Bf16, false) => v.store_bf16(out.cast()),
+                (ElementKind::Bf16, true) => v.store_bf16_part(out.cast(), part),
             }
         }
     }
+}
+
+/// A vector, or (`PART`) its first `part` lanes. A function, since a closure would not be compiled for the instruction set.
+///
+/// # Safety
+/// As [`Lanes`].
+#[inline(always)]
+unsafe fn load<L: Lanes, const PART: bool>(from: *const f32, part: usize) -> L {
+    // SAFETY: the caller's promise.
+    unsafe { if PART { L::load_part(from, part) } else { L::load(from) } }
 }
 
 /// An activation on vectors.

@@ -16,6 +16,43 @@ pub(crate) unsafe trait Lanes: Copy {
     unsafe fn store(self, to: *mut f32);
     unsafe fn load_bf16(from: *const bf16) -> Self;
     unsafe fn store_bf16(self, to: *mut bf16);
+    /// [`Lanes::load`] of the first `n` lanes, 0 < n < N; the others are zero. The next three are of such parts too.
+    #[inline(always)]
+    unsafe fn load_part(from: *const f32, n: usize) -> Self {
+        let mut lanes = [0f32; 16];
+        // SAFETY: the caller's promise for `n` elements; the array holds any vector.
+        unsafe {
+            std::ptr::copy_nonoverlapping(from, lanes.as_mut_ptr(), n);
+            Self::load(lanes.as_ptr())
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_part(self, to: *mut f32, n: usize) {
+        let mut lanes = [0f32; 16];
+        // SAFETY: as above.
+        unsafe {
+            self.store(lanes.as_mut_ptr());
+            std::ptr::copy_nonoverlapping(lanes.as_ptr(), to, n);
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_bf16_part(from: *const bf16, n: usize) -> Self {
+        let mut lanes = [bf16::ZERO; 16];
+        // SAFETY: as above.
+        unsafe {
+            std::ptr::copy_nonoverlapping(from, lanes.as_mut_ptr(), n);
+            Self::load_bf16(lanes.as_ptr())
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_bf16_part(self, to: *mut bf16, n: usize) {
+        let mut lanes = [bf16::ZERO; 16];
+        // SAFETY: as above.
+        unsafe {
+            self.store_bf16(lanes.as_mut_ptr());
+            std::ptr::copy_nonoverlapping(lanes.as_ptr(), to, n);
+        }
+    }
     unsafe fn add(self, other: Self) -> Self;
     unsafe fn sub(self, other: Self) -> Self;
     unsafe fn mul(self, other: Self) -> Self;
@@ -107,7 +144,12 @@ mod x86 {
     #[derive(Clone, Copy)]
     pub(crate) struct Wide<const BF16: bool>(__m512);
 
-    // SAFETY: AVX-512F intrinsics, on pointers that the caller promises.
+    /// The mask of the first `n` < 16 lanes.
+    fn first(n: usize) -> __mmask16 {
+        (1 << n) - 1
+    }
+
+    // SAFETY: AVX-512 intrinsics, on pointers that the caller promises.
     #[allow(clippy::undocumented_unsafe_blocks)] // one promise for the whole impl, stated above
     unsafe impl<const BF16: bool> Lanes for Wide<BF16> {
         const N: usize = 16;
@@ -143,6 +185,29 @@ mod x86 {
                 let nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(self.0, self.0);
                 let kept = _mm512_mask_or_epi32(rounded, nan, bits, _mm512_set1_epi32(0x0040_0000));
                 _mm256_storeu_si256(to.cast(), _mm512_cvtepi32_epi16(_mm512_srli_epi32::<16>(kept)));
+            }
+        }
+        #[inline(always)]
+        unsafe fn load_part(from: *const f32, n: usize) -> Self {
+            Wide(unsafe { _mm512_maskz_loadu_ps(first(n), from) })
+        }
+        #[inline(always)]
+        unsafe fn store_part(self, to: *mut f32, n: usize) {
+            unsafe { _mm512_mask_storeu_ps(to, first(n), self.0) }
+        }
+        #[inline(always)]
+        unsafe fn load_bf16_part(from: *const bf16, n: usize) -> Self {
+            unsafe {
+                let narrow = _mm256_maskz_loadu_epi16(first(n), from.cast());
+                Wide(_mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(narrow))))
+            }
+        }
+        #[inline(always)]
+        unsafe fn store_bf16_part(self, to: *mut bf16, n: usize) {
+            let mut lanes = [bf16::ZERO; 16];
+            unsafe {
+                self.store_bf16(lanes.as_mut_ptr());
+                _mm256_mask_storeu_epi16(to.cast(), first(n), _mm256_loadu_si256(lanes.as_ptr().cast()));
             }
         }
         #[inline(always)]

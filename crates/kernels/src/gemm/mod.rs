@@ -59,7 +59,7 @@ pub fn gemm<E: Element>(
         taps: &[Tap { a: 0, b: 0 }],
         tiles: &Tiles::dense(m, a.stride()),
         b: &b,
-        finish: Finish { out: out.as_mut_ptr(), ldo, n, column: 0, epilogue: *epilogue },
+        finish: Finish { ldo, ..Finish::dense(out.as_mut_ptr(), n, *epilogue) },
     };
     // SAFETY: the operand holds m rows padded as its pack asks; `out` was checked above and is ours.
     unsafe { engine::run(&product) };

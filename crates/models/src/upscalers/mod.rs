@@ -31,6 +31,7 @@ mod shapes;
 mod smfan;
 pub mod span;
 pub mod srvgg;
+mod staggered;
 mod swinir;
 mod tensorflow;
 mod transformer;

@@ -6,9 +6,10 @@
 
 use danqing_checkpoints::Weights;
 use danqing_nn::{Conv2d, LoadError, LoadOptions, Loader};
-use danqing_tensor::{Activation, Tensor, TensorError};
+use danqing_tensor::{Activation, DType, Tensor, TensorError};
 
 use super::layers::{activated, added, conv};
+use super::staggered::{Ends, Map, Staggered};
 use super::{Network, Opened, Shapes, UpscalerArchitecture, UpscalerInfo, finished, misshapen};
 
 /// RRDBNet.
@@ -179,6 +180,12 @@ impl DenseBlock {
 
 #[derive(Debug)]
 struct Rrdb {
+    colours: usize,
+    channels: usize,
+    growth: usize,
+    /// Type of the maps where nothing is learned.
+    dtype: DType,
+    trainable: bool,
     first: Conv2d,
     blocks: Vec<Vec<DenseBlock>>,
     body: Conv2d,
@@ -196,7 +203,13 @@ impl Rrdb {
             (1..=DENSE).map(|j| DenseBlock::load(&at.at(format!("rdb{j}")), c, growth)).collect::<Result<Vec<_>, _>>()
         };
         let up = |i: usize| conv(&loader.at(format!("conv_up{i}")), c, c, 3);
+        let LoadOptions { dtype, trainable, .. } = loader.options();
         Ok(Self {
+            colours,
+            channels: c,
+            growth,
+            dtype,
+            trainable,
             first: conv(&loader.at("conv_first"), colours * fold * fold, c, 3)?,
             blocks: (0..blocks).map(block).collect::<Result<_, _>>()?,
             body: conv(&loader.at("conv_body"), c, c, 3)?,
@@ -208,9 +221,57 @@ impl Rrdb {
     }
 }
 
+impl Rrdb {
+    /// Whether the convolutions of a dense block may write beside what they read: products take channels by blocks of 32.
+    fn grows_in_place(&self) -> bool {
+        self.channels.is_multiple_of(32) && self.growth.is_multiple_of(32)
+    }
+
+    /// The network without a history, row by row.
+    fn staggered(&self, x: &Tensor) -> Result<Tensor, TensorError> {
+        let (channels, leaky) = (self.channels, Ends::activated(LEAKY));
+        let (mut net, picture) = Staggered::new(x, self.dtype)?;
+        let features = net.map(channels, 1)?;
+        let wide: Vec<Map> =
+            (0..DENSE).map(|_| net.wide_map(channels + (CONVS - 1) * self.growth)).collect::<Result<_, _>>()?;
+        net.conv(&self.first, &[picture], features, Ends::default());
+        let body = net.map(channels, 1)?;
+        net.conv(&self.first, &[picture], wide[0], Ends::default());
+        for block in &self.blocks {
+            for (i, DenseBlock(convs)) in block.iter().enumerate() {
+                for (j, conv) in convs[..CONVS - 1].iter().enumerate() {
+                    net.grow(conv, wide[i], channels + j * self.growth, leaky);
+                }
+                let to = wide.get(i + 1).copied().unwrap_or(body);
+                let ends = Ends { gain: SHARE, residual: Some(wide[i]), ..Ends::default() };
+                net.conv(&convs[CONVS - 1], &[wide[i]], to, ends);
+            }
+            net.add_scaled(body, wide[0], SHARE);
+        }
+        let trunk = net.map(channels, 1)?;
+        net.conv(&self.body, &[wide[0]], trunk, Ends { residual: Some(features), ..Ends::default() });
+        let (mut from, mut factor) = (trunk, 1);
+        for conv in &self.doublings {
+            factor *= 2;
+            let (large, made) = (net.map(channels, factor)?, net.map(channels, factor)?);
+            net.upsample(from, large, 2);
+            net.conv(conv, &[large], made, leaky);
+            from = made;
+        }
+        let fine = net.map(channels, factor)?;
+        net.conv(&self.fine, &[from], fine, leaky);
+        let result = net.result_map(self.colours, factor)?;
+        net.conv(&self.last, &[fine], result, Ends::default());
+        net.run(result, 1, None)
+    }
+}
+
 impl Network for Rrdb {
     fn forward(&self, x: &Tensor) -> Result<Tensor, TensorError> {
         let x = if self.fold > 1 { x.pixel_unshuffle(self.fold)? } else { x.clone() };
+        if !self.trainable && self.grows_in_place() {
+            return self.staggered(&x);
+        }
         let features = self.first.forward(&x)?;
         let body = self.blocks.iter().try_fold(features.clone(), |x, dense| {
             let out = dense.iter().try_fold(x.clone(), |x, block| block.forward(&x))?;

@@ -9,6 +9,7 @@ use danqing_tensor::{Activation, DType, PadMode, Param, Tensor, TensorError};
 
 use super::layers::{activated, conv};
 use super::shapes::shuffle_factor;
+use super::staggered::{Ends, Staggered};
 use super::{Network, Opened, Shapes, UpscalerArchitecture, UpscalerInfo, finished, misshapen};
 use crate::error::ModelError;
 
@@ -109,8 +110,7 @@ impl Block {
         let first = activated(&self.convs[0], x, Activation::Silu)?;
         let second = activated(&self.convs[1], &first, Activation::Silu)?;
         let third = self.convs[2].forward(&second)?;
-        let attention = third.sigmoid()?.add_scalar(-0.5)?;
-        Ok((third.add(x)?.mul(&attention)?, first))
+        Ok((third.sigmoid_gate(x)?, first))
     }
 }
 
@@ -118,6 +118,9 @@ impl Block {
 #[derive(Debug)]
 pub struct Span {
     config: SpanConfig,
+    /// Type of the maps where nothing is learned.
+    dtype: DType,
+    trainable: bool,
     first: Conv2d,
     blocks: Vec<Block>,
     last: Conv2d,
@@ -136,8 +139,11 @@ impl Span {
             return Err(ModelError::Configuration("SPAN needs at least one block".into()));
         }
         let eval = |name: &str, c_in| conv(&loader.at(name).at("eval_conv"), c_in, channels, 3);
+        let LoadOptions { dtype, trainable, .. } = loader.options();
         Ok(Self {
             config,
+            dtype,
+            trainable,
             first: eval("conv_1", colours)?,
             blocks: (1..=blocks)
                 .map(|i| Block::load(&loader.at(format!("block_{i}")), channels))
@@ -165,8 +171,40 @@ impl Span {
     }
 }
 
+impl Span {
+    /// The network without a history, row by row.
+    fn staggered(&self, x: &Tensor) -> Result<Tensor, TensorError> {
+        let SpanConfig { colours, channels, scale, .. } = self.config;
+        let (mut net, picture) = Staggered::new(&self.centred(x)?, self.dtype)?;
+        let [features, early, a, b, inner, x] = {
+            let mut map = || net.map(channels, 1);
+            [map()?, map()?, map()?, map()?, map()?, map()?]
+        };
+        let silu = Ends::activated(Activation::Silu);
+        net.conv(&self.first, &[picture], features, Ends::default());
+        for (i, Block { convs: [first, second, third] }) in self.blocks.iter().enumerate() {
+            let from = [features, early].get(i).copied().unwrap_or(x);
+            let seen = if i + 1 == self.blocks.len() { inner } else { a };
+            let to = if i == 0 { early } else { x };
+            net.conv(first, &[from], seen, silu);
+            net.conv(second, &[seen], b, silu);
+            net.conv(third, &[b], to, Ends { residual: Some(from), gate: true, ..Ends::default() });
+        }
+        let body = if self.blocks.len() == 1 { early } else { x };
+        // The two maps in the middle are free by now.
+        net.conv(&self.last, &[body], a, Ends::default());
+        net.conv(&self.joined, &[features, a, early, inner], b, Ends::default());
+        let shuffled = net.result_map(colours * scale * scale, 1)?;
+        net.conv(&self.shuffled, &[b], shuffled, Ends::default());
+        net.run(shuffled, scale, None)
+    }
+}
+
 impl Network for Span {
     fn forward(&self, x: &Tensor) -> Result<Tensor, TensorError> {
+        if !self.trainable {
+            return self.staggered(x);
+        }
         let features = self.first.forward(&self.centred(x)?)?;
         let (mut x, mut inner) = self.blocks[0].forward(&features)?;
         let early = x.clone();

@@ -4,10 +4,11 @@
 
 use danqing_checkpoints::Weights;
 use danqing_nn::{Conv2d, Init, LoadError, LoadOptions, Loader};
-use danqing_tensor::{Param, Tensor, TensorError};
+use danqing_tensor::{DType, Param, Tensor, TensorError};
 
 use super::layers::conv;
 use super::shapes::shuffle_factor;
+use super::staggered::{Ends, Staggered};
 use super::{Network, Opened, Shapes, UpscalerArchitecture, UpscalerInfo, finished, misshapen};
 use crate::error::ModelError;
 
@@ -61,6 +62,9 @@ fn load(weights: &Weights, shapes: &Shapes, options: LoadOptions) -> Opened {
 #[derive(Debug)]
 pub struct Srvgg {
     config: SrvggConfig,
+    /// Type of the maps where nothing is learned.
+    dtype: DType,
+    trainable: bool,
     convs: Vec<(Conv2d, Param)>,
     last: Conv2d,
 }
@@ -78,8 +82,11 @@ impl Srvgg {
             let slopes = at(2 * i + 1).param("weight", &[channels], Init::Constant(SLOPE))?;
             Ok((conv(&at(2 * i), c_in, channels, 3)?, slopes))
         };
+        let LoadOptions { dtype, trainable, .. } = loader.options();
         Ok(Self {
             config,
+            dtype,
+            trainable,
             convs: (0..=convs).map(pair).collect::<Result<_, _>>()?,
             last: conv(&at(2 * convs + 2), channels, colours * scale * scale, 3)?,
         })
@@ -92,8 +99,28 @@ impl Srvgg {
     }
 }
 
+impl Srvgg {
+    /// The network without a history, row by row.
+    fn staggered(&self, x: &Tensor) -> Result<Tensor, TensorError> {
+        let SrvggConfig { colours, channels, scale, .. } = self.config;
+        let (mut net, picture) = Staggered::new(x, self.dtype)?;
+        let maps = [net.map(channels, 1)?, net.map(channels, 1)?];
+        let mut from = picture;
+        for (i, (conv, slopes)) in self.convs.iter().enumerate() {
+            net.conv(conv, &[from], maps[i % 2], Ends { slopes: Some(slopes), ..Ends::default() });
+            from = maps[i % 2];
+        }
+        let shuffled = net.result_map(colours * scale * scale, 1)?;
+        net.conv(&self.last, &[from], shuffled, Ends::default());
+        net.run(shuffled, scale, Some(picture))
+    }
+}
+
 impl Network for Srvgg {
     fn forward(&self, x: &Tensor) -> Result<Tensor, TensorError> {
+        if !self.trainable {
+            return self.staggered(x);
+        }
         let body = self.convs.iter().try_fold(x.clone(), |x, (conv, slopes)| conv.forward(&x)?.prelu(slopes))?;
         let detail = self.last.forward(&body)?.pixel_shuffle(self.config.scale)?;
         detail.add(&x.upsample_nearest(self.config.scale)?)

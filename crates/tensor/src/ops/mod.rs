@@ -3,6 +3,7 @@
 mod attention;
 mod binary;
 mod conv;
+mod gate;
 mod index;
 mod linear;
 mod loss;

@@ -96,7 +96,7 @@ pub fn dead_leaves(side: usize, dice: &mut Dice) -> Vec<f32> {
     let mut left = fine * fine;
     let (least, most) = (1.5 * FINER as f32, fine as f32 * 0.6);
     // From the front to the back: what is hidden is never painted.
-    for _ in 0..4_000 {
+    for _ in 0..(fine * fine / 40).max(4_000) {
         if left * 200 < fine * fine {
             break;
         }

@@ -1,6 +1,8 @@
 //! Pairs of small and large patches for upscalers: photographs, dead leaves and icons, reduced as the network will be judged.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use danqing_imaging::blur::gaussian;
 use danqing_imaging::resample::{Kernel, resample};
@@ -28,18 +30,31 @@ pub enum Degradation {
     NoiseAndJpeg,
 }
 
-/// RGB of a photograph.
+/// Side of a sheet of dead leaves in pixels.
+const SHEET: usize = 512;
+/// Sheets that patches are cut from at a time: one is drawn anew for every [`PAIRS_A_SHEET`] pairs.
+const SHEETS: usize = 32;
+/// See [`SHEETS`].
+const PAIRS_A_SHEET: u64 = 256;
+
+/// RGB of a photograph or a sheet.
 #[derive(Debug)]
-struct Photograph {
+struct Scene {
     width: usize,
     height: usize,
     values: Vec<f32>,
+    /// The scene reduced by the scale, where patches are only reduced: each is then cut from both.
+    reduced: Option<Vec<f32>>,
 }
+
+/// Sheets of dead leaves by their numbers.
+type Sheets = Mutex<BTreeMap<u64, Arc<OnceLock<Scene>>>>;
 
 /// Makes pairs: pair `index` under a seed is always the same.
 #[derive(Debug)]
 pub struct PatchSource {
-    photographs: Vec<Photograph>,
+    photographs: Vec<Scene>,
+    sheets: Sheets,
     drawings: Option<Vectors>,
     degradation: Degradation,
     scale: usize,
@@ -70,28 +85,29 @@ impl PatchSource {
         seed: u64,
     ) -> Result<Self, DataError> {
         let mut photographs = Vec::new();
+        let least = (side + 2 * MARGIN) * scale;
+        let of_scale = (degradation == Degradation::Bicubic).then_some(scale);
         for path in folder.map_or_else(|| Ok(Vec::new()), pictures_in)? {
             let refused =
                 |e: danqing_imaging::ImagingError| DataError::Picture { path: path.clone(), why: e.to_string() };
             let picture = open(&path, &DecodeLimits::default()).map_err(refused)?.flattened([255; 3]);
-            let whole = Photograph {
-                width: picture.width() as usize,
-                height: picture.height() as usize,
-                values: picture.to_unit_f32(),
-            };
-            for (part, of) in [(2, 3), (1, 2)] {
-                photographs.push(whole.reduced(part, of));
+            let size = (picture.width() as usize, picture.height() as usize);
+            let whole = picture.to_unit_f32();
+            for (part, of) in [(2, 3), (1, 2), (1, 1)] {
+                let (width, height) = ((size.0 * part / of).max(1), (size.1 * part / of).max(1));
+                if width >= least && height >= least {
+                    let values = resample(&whole, size, (width, height), 3, Kernel::Bicubic);
+                    photographs.push(Scene::new(values, (width, height), of_scale));
+                }
             }
-            photographs.push(whole);
         }
-        let least = (side + 2 * MARGIN) * scale;
-        photographs.retain(|p| p.width >= least && p.height >= least);
-        Ok(Self { photographs, drawings: None, degradation, scale, side, seed })
+        Ok(Self { photographs, sheets: Sheets::default(), drawings: None, degradation, scale, side, seed })
     }
 
     /// Pairs of drawings, and of dead leaves between them, instead of photographs.
     pub fn of_drawings(drawings: Vectors, degradation: Degradation, scale: usize, side: usize, seed: u64) -> Self {
-        Self { photographs: Vec::new(), drawings: Some(drawings), degradation, scale, side, seed }
+        let sheets = Sheets::default();
+        Self { photographs: Vec::new(), sheets, drawings: Some(drawings), degradation, scale, side, seed }
     }
 
     /// Photographs, counting their reduced forms.
@@ -107,32 +123,97 @@ impl PatchSource {
         let mut dice = Dice::new(self.seed ^ 0x9A7C_4E55, index);
         let outer = (self.side + 2 * MARGIN) * self.scale;
         let made = !dice.chance(PICTURES);
-        let mut cut = match (dice.pick(&self.photographs), &self.drawings) {
-            _ if made => dead_leaves(outer, &mut dice),
-            (Some(photograph), _) => photograph.cut(outer, &mut dice),
-            (None, Some(drawings)) => drawings.patch(outer, &mut dice),
-            (None, None) => dead_leaves(outer, &mut dice),
+        let sheet;
+        let scene = match (dice.pick(&self.photographs), &self.drawings) {
+            (Some(photograph), _) if !made => Some(photograph),
+            (None, Some(_)) if !made => None,
+            _ => {
+                sheet = self.sheet(index, &mut dice);
+                sheet.get()
+            }
         };
-        turn(&mut cut, outer, &mut dice);
-        let rounded =
-            |v: Vec<f32>| -> Vec<f32> { v.iter().map(|v| (v.clamp(0.0, 1.0) * 255.0).round() / 255.0).collect() };
-        let cut = rounded(cut);
+        let way = dice.below(8);
+        if let Some(Scene { width, height, values, reduced: Some(small) }) = scene {
+            let (width, height) = (*width / self.scale, *height / self.scale);
+            let (x, y) = (dice.below(width - self.side + 1), dice.below(height - self.side + 1));
+            let large = cut(values, width * self.scale, [x, y].map(|v| v * self.scale), self.side * self.scale);
+            let small = cut(small, width, [x, y], self.side);
+            return Ok(PatchPair {
+                small: turned(&small, self.side, way),
+                large: turned(&large, self.side * self.scale, way),
+            });
+        }
+        let patch = match (scene, &self.drawings) {
+            (Some(Scene { width, height, values, .. }), _) => {
+                let (x, y) = (dice.below(width - outer + 1), dice.below(height - outer + 1));
+                cut(values, *width, [x, y], outer)
+            }
+            (None, Some(drawings)) => rounded(drawings.patch(outer, &mut dice)),
+            (None, None) => vec![0.0; outer * outer * 3],
+        };
+        let patch = turned(&patch, outer, way);
         let reduced = self.side + 2 * MARGIN;
+        let reduce = |patch: &[f32]| rounded(resample(patch, (outer, outer), (reduced, reduced), 3, Kernel::Bicubic));
         let small = match self.degradation {
-            Degradation::Bicubic => rounded(resample(&cut, (outer, outer), (reduced, reduced), 3, Kernel::Bicubic)),
+            Degradation::Bicubic => reduce(&patch),
             Degradation::Drawing => {
-                let mut blurred = cut.clone();
+                let mut blurred = patch.clone();
                 if dice.chance(0.5) {
                     let sigma = dice.between(0.2, 1.2) * self.scale as f32;
                     gaussian(&mut blurred, outer, outer, 3, sigma);
                 }
-                let small = rounded(resample(&blurred, (outer, outer), (reduced, reduced), 3, Kernel::Bicubic));
+                let small = reduce(&blurred);
                 if dice.chance(1.0 / 3.0) { through_jpeg(&small, reduced, 60 + dice.below(36) as u8)? } else { small }
             }
-            Degradation::NoiseAndJpeg => spoilt(&cut, outer, &mut dice)?,
+            Degradation::NoiseAndJpeg => spoilt(&patch, outer, &mut dice)?,
         };
-        Ok(PatchPair { small: inner(&small, reduced, MARGIN), large: inner(&cut, outer, MARGIN * self.scale) })
+        Ok(PatchPair { small: inner(&small, reduced, MARGIN), large: inner(&patch, outer, MARGIN * self.scale) })
     }
+
+    /// One of the sheets that stand when pair `index` is made; threads that want one sheet wait for the first to draw it.
+    fn sheet(&self, index: u64, dice: &mut Dice) -> Arc<OnceLock<Scene>> {
+        let oldest = index / PAIRS_A_SHEET;
+        let number = oldest + dice.below(SHEETS) as u64;
+        let sheet = {
+            let mut sheets = self.sheets.lock().unwrap_or_else(PoisonError::into_inner);
+            // Pairs are asked for nearly in their order; a sheet that is wanted again is drawn again.
+            sheets.retain(|number, _| number + SHEETS as u64 >= oldest);
+            Arc::clone(sheets.entry(number).or_default())
+        };
+        sheet.get_or_init(|| {
+            let side = SHEET.max(2 * (self.side + 2 * MARGIN) * self.scale);
+            let values = dead_leaves(side, &mut Dice::new(self.seed ^ 0x1EAF, number));
+            Scene::new(values, (side, side), (self.degradation == Degradation::Bicubic).then_some(self.scale))
+        });
+        sheet
+    }
+}
+
+impl Scene {
+    /// A scene of `values` rounded to 8 bits, cut to whole pixels of its reduced form if there is to be one.
+    fn new(values: Vec<f32>, (width, height): (usize, usize), scale: Option<usize>) -> Self {
+        let values = rounded(values);
+        let Some(scale) = scale else { return Self { width, height, values, reduced: None } };
+        let (w, h) = (width / scale, height / scale);
+        let whole: Vec<f32> = values
+            .chunks_exact(width * 3)
+            .take(h * scale)
+            .flat_map(|row| row[..w * scale * 3].iter().copied())
+            .collect();
+        let reduced = rounded(resample(&whole, (w * scale, h * scale), (w, h), 3, Kernel::Bicubic));
+        Self { width: w * scale, height: h * scale, values: whole, reduced: Some(reduced) }
+    }
+}
+
+/// Values as 8 bits hold them.
+fn rounded(mut values: Vec<f32>) -> Vec<f32> {
+    values.iter_mut().for_each(|v| *v = (v.clamp(0.0, 1.0) * 255.0).round() / 255.0);
+    values
+}
+
+/// The square of `side` at `x`, `y` of a picture `width` wide.
+fn cut(values: &[f32], width: usize, [x, y]: [usize; 2], side: usize) -> Vec<f32> {
+    (y..y + side).flat_map(|row| values[(row * width + x) * 3..][..side * 3].iter().copied()).collect()
 }
 
 /// Pictures of a folder in the order of their names.
@@ -149,33 +230,18 @@ fn pictures_in(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
     Ok(found)
 }
 
-impl Photograph {
-    fn reduced(&self, part: usize, of: usize) -> Photograph {
-        let (width, height) = ((self.width * part / of).max(1), (self.height * part / of).max(1));
-        let values = resample(&self.values, (self.width, self.height), (width, height), 3, Kernel::Bicubic);
-        Photograph { width, height, values }
+/// The square laid in one of eight ways.
+fn turned(values: &[f32], side: usize, way: usize) -> Vec<f32> {
+    let mut out = Vec::with_capacity(values.len());
+    for y in 0..side {
+        for x in 0..side {
+            let (x, y) = if way & 4 == 4 { (y, x) } else { (x, y) };
+            let x = if way & 1 == 1 { side - 1 - x } else { x };
+            let y = if way & 2 == 2 { side - 1 - y } else { y };
+            out.extend_from_slice(&values[(y * side + x) * 3..][..3]);
+        }
     }
-
-    fn cut(&self, side: usize, dice: &mut Dice) -> Vec<f32> {
-        let (x, y) = (dice.below(self.width - side + 1), dice.below(self.height - side + 1));
-        (y..y + side).flat_map(|row| self.values[(row * self.width + x) * 3..][..side * 3].iter().copied()).collect()
-    }
-}
-
-/// One of the eight ways to lay a square.
-fn turn(values: &mut Vec<f32>, side: usize, dice: &mut Dice) {
-    let way = dice.below(8);
-    let place = |x: usize, y: usize| {
-        let (x, y) = if way & 1 == 1 { (side - 1 - x, y) } else { (x, y) };
-        let (x, y) = if way & 2 == 2 { (x, side - 1 - y) } else { (x, y) };
-        if way & 4 == 4 { (y, x) } else { (x, y) }
-    };
-    let pixel = |i: usize| {
-        let (x, y) = place(i % side, i / side);
-        let at = (y * side + x) * 3;
-        [values[at], values[at + 1], values[at + 2]]
-    };
-    *values = (0..side * side).flat_map(pixel).collect();
+    out
 }
 
 fn inner(values: &[f32], side: usize, margin: usize) -> Vec<f32> {

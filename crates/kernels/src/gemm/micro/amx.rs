@@ -96,7 +96,7 @@ unsafe fn block<const ROWS2: bool, const PANELS2: bool>(args: &Args<'_>) {
         for _ in 0..args.k.div_ceil(32) {
             for tap in args.taps {
                 step::<ROWS2, PANELS2>(
-                    a[0].offset(tap.a),
+                    a[0].wrapping_offset(tap.a),
                     a[1].wrapping_offset(tap.a),
                     args.a_stride,
                     b.add(tap.b * TILE_BYTES),

@@ -61,7 +61,7 @@ unsafe fn strip_f32<const R: usize>(args: &Args<'_>, a: *const u8, b: *const u8,
         for tap in args.taps {
             // SAFETY: block and tap are inside the rows of A and inside the panel of B.
             unsafe {
-                let a = a.offset(tap.a).cast::<f32>().add(block * BLOCK);
+                let a = a.wrapping_offset(tap.a).cast::<f32>().add(block * BLOCK);
                 let b = b.cast::<f32>().add((block * BLOCK * args.pack_taps + tap.b * len) * PANEL);
                 for i in 0..len {
                     let b = [_mm256_loadu_ps(b.add(i * PANEL)), _mm256_loadu_ps(b.add(i * PANEL + 8))];
@@ -86,7 +86,7 @@ unsafe fn strip_bf16<const R: usize>(args: &Args<'_>, a: *const u8, b: *const u8
         for tap in args.taps {
             // SAFETY: block and tap are inside the rows of A (padded to whole blocks) and inside the panel of B.
             unsafe {
-                let a = a.offset(tap.a).add(block * BLOCK * 2);
+                let a = a.wrapping_offset(tap.a).add(block * BLOCK * 2);
                 let b = b.add((block * args.pack_taps + tap.b) * BLOCK * PANEL * 2);
                 for pair in 0..BLOCK / 2 {
                     let at = b.add(pair * PANEL * 4);

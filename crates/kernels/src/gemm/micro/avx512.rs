@@ -67,7 +67,7 @@ unsafe fn strip_f32<const R: usize, const N: usize>(args: &Args<'_>, a: *const u
         for tap in args.taps {
             // SAFETY: block and tap are inside the rows of A and inside each panel of B.
             unsafe {
-                let a = a.offset(tap.a).cast::<f32>().add(block * BLOCK);
+                let a = a.wrapping_offset(tap.a).cast::<f32>().add(block * BLOCK);
                 let b = args.b.cast::<f32>().add((block * BLOCK * args.pack_taps + tap.b * len) * PANEL);
                 for i in 0..len {
                     let b: [__m512; N] = std::array::from_fn(|p| {
@@ -96,7 +96,7 @@ unsafe fn strip_bf16<const R: usize, const N: usize>(args: &Args<'_>, a: *const 
         for tap in args.taps {
             // SAFETY: block and tap are inside the rows of A (padded to whole blocks) and inside each panel of B.
             unsafe {
-                let a = a.offset(tap.a).add(block * BLOCK * 2);
+                let a = a.wrapping_offset(tap.a).add(block * BLOCK * 2);
                 let b = args.b.add((block * args.pack_taps + tap.b) * BLOCK * PANEL * 2);
                 for pair in 0..BLOCK / 2 {
                     let b: [__m512i; N] = std::array::from_fn(|p| {
@@ -131,7 +131,7 @@ unsafe fn strip_widened<const R: usize, const N: usize>(args: &Args<'_>, a: *con
         for tap in args.taps {
             // SAFETY: as in `strip_bf16`.
             unsafe {
-                let a = a.offset(tap.a).add(block * BLOCK * 2);
+                let a = a.wrapping_offset(tap.a).add(block * BLOCK * 2);
                 let b = args.b.add((block * args.pack_taps + tap.b) * BLOCK * PANEL * 2);
                 for pair in 0..BLOCK / 2 {
                     let b: [__m512i; N] = std::array::from_fn(|p| {
