@@ -54,6 +54,8 @@ pub struct UpscalerOptions {
     pub icons: Option<PathBuf>,
     /// Pictures that are never learned from.
     pub validation: Vec<PathBuf>,
+    /// An upscaler whose weights a new run begins with, as far as they fit.
+    pub from: Option<PathBuf>,
     /// Steps in all.
     pub steps: u64,
     /// Pairs a step.
@@ -90,6 +92,10 @@ pub fn train_upscaler(
         .map(|path| Ok(open(path, &DecodeLimits::default())?.flattened([255; 3])))
         .collect::<Result<_, TrainError>>()?;
     let mut method = UpscalerMethod::new(network, (source, side), degradation, validation, options.batch, SEED)?;
+    if let Some(from) = &options.from {
+        let taken = method.begin_with(&Weights::open(from)?)?;
+        log(&format!("{taken} tensors of {}", from.display()));
+    }
     let decay = LrDecay::Cosine { floor: 0.002 };
     let config = RunConfig {
         folder: options.folder.clone(),

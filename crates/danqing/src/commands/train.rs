@@ -71,11 +71,12 @@ pub(crate) static COMMAND: CommandSpec = CommandSpec {
             Argument::option("train-batch", "N", Kind::Count(1, 4096), text("Pictures a step", "每步图片数")),
             Argument::option(
                 "from",
-                "FOLDER",
+                "PATH",
                 Kind::Path,
                 text(
-                    "A starter's folder: a new run begins with its vocabulary and weights; the one that is scored",
-                    "入门模型文件夹：新训练从其词表和权重开始；或要评分的模型",
+                    "What a new run begins with: a starter's folder (its vocabulary and weights; also the one that is scored), or an \
+                     upscaler's file (what fits of it)",
+                    "新训练的起点：入门模型文件夹（词表和权重；也是要评分的模型），或放大网络文件（形状相符的部分）",
                 ),
             ),
             Argument::option("out", "FOLDER", Kind::Path, text("Where export writes the model", "导出模型的位置")),
@@ -176,6 +177,7 @@ fn upscaler(invocation: &Invocation) -> Result<(), Failure> {
         pictures: invocation.path("pictures").map(PathBuf::from),
         icons: invocation.path("icons").map(PathBuf::from),
         validation,
+        from: invocation.path("from").map(PathBuf::from),
         steps: count(invocation, "train-steps", STEPS),
         batch: count(invocation, "train-batch", PAIRS) as usize,
     };

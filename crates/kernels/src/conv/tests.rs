@@ -141,3 +141,79 @@ fn bad_shapes_are_refused() {
     assert_eq!(Conv2dShape { height: usize::MAX / 2, ..good }.check(), Err(ConvShapeError::TooLarge));
     assert_eq!(Conv2dShape { batch: 1 << 60, ..good }.check(), Err(ConvShapeError::TooLarge));
 }
+
+fn plane_of<E: Element>(values: &[E], [batch, height, width, channels]: [usize; 4]) -> Plane<E> {
+    let mut plane = Plane::zeroed(batch, height, width, channels);
+    let row = width * channels;
+    plane.fill_rows(0..height, &|image, y, out| out.copy_from_slice(&values[(image * height + y) * row..][..row]));
+    plane
+}
+
+fn values_of<E: Element>(plane: &Plane<E>, from: usize, count: usize) -> Vec<E> {
+    let [batch, height, _, channels] = plane.shape();
+    let rows = (0..batch * height).map(|i| plane.row(i / height, i % height));
+    rows.flat_map(|row| row.chunks_exact(channels).flat_map(move |pixel| pixel[from..from + count].iter().copied()))
+        .collect()
+}
+
+/// In two strips, the lower first, into channels of a wider map, with slopes, a gain and a residual.
+fn check_planes<E: Element>(shape: &Conv2dShape) {
+    let &Conv2dShape { batch, height, width, c_in, c_out, .. } = shape;
+    let (x, w) = (values::<E>(shape.input_len(), 1), values::<E>(shape.weight_len(), 2));
+    let (bias, slopes) = (values::<f32>(c_out, 4), values::<f32>(c_out, 5));
+    let residual = values::<E>(shape.output_len(), 6);
+    let exact: Vec<f32> = w.iter().map(|w| w.to_f32()).collect();
+    let mut sums = vec![0f32; shape.output_len()];
+    let wide: Vec<f32> = x.iter().map(|x| x.to_f32()).collect();
+    scalar::conv2d(&wide, shape, &exact, &mut sums, &Epilogue { bias: Some(&bias), ..Epilogue::default() });
+    let finished = |gate: bool| -> Vec<E> {
+        let each = sums.iter().zip(&residual).enumerate().map(|(i, (&v, r))| {
+            let v = 0.5 * if v > 0.0 { v } else { v * slopes[i % c_out] };
+            let sum = v + r.to_f32();
+            E::from_f32(if gate { sum * (1.0 / (1.0 + (-v).exp()) - 0.5) } else { sum })
+        });
+        each.collect()
+    };
+    let packed = PackedConv::pack(&w, shape, Precision::of::<E>());
+    let (map, added) = (plane_of(&x, [batch, height, width, c_in]), plane_of(&residual, [batch, height, width, c_out]));
+    for &isa in available() {
+        with_isa(isa, || {
+            for gate in [false, true] {
+                let ends = PlaneEnds {
+                    bias: Some(&bias),
+                    slopes: Some(&slopes),
+                    gain: 0.5,
+                    residual: Some(PlaneResidual::Of(&added, 0)),
+                    gate,
+                    ..PlaneEnds::default()
+                };
+                let mut out = Plane::<E>::zeroed(batch, height, width, c_out + 3);
+                let middle = height / 2;
+                for rows in [middle..height, 0..middle] {
+                    conv2d_plane(&[&map], &packed, &mut out, 2, rows, &ends);
+                }
+                let error = distance(&values_of(&out, 2, c_out), &finished(gate));
+                assert!(error < tolerance::<E>(), "{isa:?} {shape:?} {:?} {gate}: {error}", E::KIND);
+                let beside = [values_of(&out, 0, 2), values_of(&out, c_out + 2, 1)].concat();
+                assert!(beside.iter().all(|v| v.to_f32() == 0.0), "{isa:?} {shape:?}: other channels were written");
+            }
+        });
+    }
+}
+
+#[test]
+fn convolutions_between_planes_equal_the_naive_ones() {
+    let base = Conv2dShape::same;
+    let sizes = [
+        base(1, 1, 1, 1, 1, 1),
+        base(2, 5, 7, 3, 5, 3),
+        base(1, 8, 8, 12, 20, 3),
+        base(2, 9, 16, 32, 33, 3),
+        base(1, 7, 33, 48, 48, 3),
+        base(1, 6, 40, 64, 12, 1),
+    ];
+    for shape in sizes {
+        check_planes::<f32>(&shape);
+        check_planes::<bf16>(&shape);
+    }
+}

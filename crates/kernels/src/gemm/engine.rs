@@ -7,7 +7,7 @@
 //! Each output is one uninterrupted sum over blocks and taps, so it does not depend on how the work is cut.
 
 use super::finish::{Finish, FinishRun, Run, finish_for};
-use super::micro::{Ahead, Args, Micro, TILE, Tap};
+use super::micro::{Ahead, Args, Meanwhile, Micro, TILE, Tap};
 use super::packed::{BLOCK, PANEL, PackedB};
 use super::plan::{Plan, Sizes, groups_per_finish};
 use crate::element::Element;
@@ -153,11 +153,17 @@ impl<O: Element> Task<'_, O> {
     /// # Safety
     /// As [`run`]; no one else may touch the outputs of these rows and groups.
     unsafe fn run(&self, groups: &[(usize, usize)], at_once: usize) {
-        let together = groups_per_finish(self.micro.panels);
+        let sets = 1 + usize::from(self.micro.beside);
+        let together = groups_per_finish(self.micro.panels, sets);
         let widest = groups.chunks(together).map(|some| some.iter().map(|group| group.1).sum::<usize>()).max();
         // Not a multiple of 256 bytes, at which rows would share sets of the first-level cache.
         let ldc = widest.unwrap_or(0) * PANEL + if together > 1 { PANEL } else { 0 };
-        let mut sums = PooledBuf::<f32>::dirty(2 * TILE * ldc);
+        let len = 2 * TILE * ldc;
+        let mut sums = Sums {
+            sets: [PooledBuf::dirty(len), PooledBuf::dirty(if sets == 2 { len } else { 0 })],
+            ldc,
+            behind: Behind { runs: Vec::with_capacity(8), finish: self.finish, to: &self.product.finish },
+        };
         for (c, chunk) in groups.chunks(at_once).enumerate() {
             // Where one group is read at a time, the next is fetched from far away meanwhile, each pair its share.
             let next = groups.get(c + 1).filter(|_| at_once == 1);
@@ -170,17 +176,44 @@ impl<O: Element> Task<'_, O> {
                 };
                 for some in chunk.chunks(together) {
                     // SAFETY: the caller's promise; the sums hold 32 rows of these groups.
-                    unsafe { self.pair(pair, some, &mut sums, ldc, ahead) };
+                    unsafe { self.pair(pair, some, &mut sums, ahead) };
                 }
             }
+        }
+        // SAFETY: the caller's promise about the output.
+        unsafe { sums.behind.some(usize::MAX) };
+    }
+
+    /// Takes note of the sums of tiles in the first set, 16 rows for each, after those before are finished; they are finished at once
+    /// if no products run beside.
+    ///
+    /// # Safety
+    /// As [`Task::run`]; the set must hold the rows of so many columns, `ldc` apart.
+    unsafe fn made(&self, tiles: &[Tile], sums: &mut Sums<'_, O>, ldc: usize, column: usize, columns: usize) {
+        let product = self.product;
+        // SAFETY: the caller's promise about the output; each task has its own rows and columns.
+        unsafe { sums.behind.some(usize::MAX) };
+        let (set, runs) = (&sums.sets[0], &mut sums.behind.runs);
+        for (i, tile) in tiles.iter().enumerate() {
+            product.tiles.each_run(tile, |row, rows, out_row| {
+                let sums = set[(i * TILE + row) * ldc..].as_ptr();
+                runs.push(Run { sums, ldc, rows, out_row, step: product.tiles.step, column, columns });
+            });
+        }
+        if self.micro.beside {
+            sums.sets.swap(0, 1);
+        } else {
+            // SAFETY: as above.
+            unsafe { sums.behind.some(usize::MAX) };
         }
     }
 
     /// Up to two tiles times a few groups.
     ///
     /// # Safety
-    /// As [`Task::run`]; `sums` must hold 32 rows of the groups, `ldc` apart.
-    unsafe fn pair(&self, pair: &[Tile], groups: &[(usize, usize)], sums: &mut [f32], ldc: usize, ahead: Ahead) {
+    /// As [`Task::run`]; `sums` must hold 32 rows of the groups.
+    unsafe fn pair(&self, pair: &[Tile], groups: &[(usize, usize)], sums: &mut Sums<'_, O>, ahead: Ahead) {
+        let ldc = sums.ldc;
         let product = self.product;
         let second = pair.get(1);
         let (first, last) = (groups[0], groups[groups.len() - 1]);
@@ -203,26 +236,79 @@ impl<O: Element> Task<'_, O> {
             b: product.b.panel(first.0),
             panel_stride: product.b.panel_bytes(),
             panels: 0,
-            sums: sums.as_mut_ptr(),
+            sums: sums.sets[0].as_mut_ptr(),
             ldc,
             accumulate: false,
             ahead,
+            meanwhile: Meanwhile::NONE,
         };
-        for &(panel, panels) in groups {
+        for (i, &(panel, panels)) in groups.iter().enumerate() {
             args.b = product.b.panel(panel);
             args.panels = panels;
-            args.sums = sums[panel * PANEL - column..].as_mut_ptr();
+            args.sums = sums.sets[0][panel * PANEL - column..].as_mut_ptr();
+            if self.micro.beside {
+                args.meanwhile = sums.behind.meanwhile(groups.len() - i);
+            }
             // SAFETY: the caller's promise about A; panels are inside the pack; the sums hold 32 rows of all groups.
             unsafe { (self.micro.run)(&args) };
         }
-        for (half, tile) in pair.iter().enumerate() {
-            product.tiles.each_run(tile, |row, rows, out_row| {
-                let sums = sums[(half * TILE + row) * ldc..].as_ptr();
-                let run = Run { sums, ldc, rows, out_row, step: product.tiles.step, column, columns };
-                // SAFETY: the caller's promise about the output; each task has its own rows and columns.
-                unsafe { (self.finish)(&product.finish, &run) };
-            });
+        // SAFETY: the caller's promise; the sums are those of the pair.
+        unsafe { self.made(pair, sums, ldc, column, columns) };
+    }
+}
+
+/// Sums between the product and its end.
+struct Sums<'a, O> {
+    /// The set that is written next, and the one whose rows wait to be finished.
+    sets: [PooledBuf<f32>; 2],
+    /// Floats from row to row of a pair's sums.
+    ldc: usize,
+    behind: Behind<'a, O>,
+}
+
+/// Rows that are summed and not finished: they are finished while the next are summed.
+struct Behind<'a, O> {
+    runs: Vec<Run>,
+    finish: FinishRun<O>,
+    to: &'a Finish<'a, O>,
+}
+
+impl<O: Element> Behind<'_, O> {
+    /// Finishes up to `rows` rows.
+    ///
+    /// # Safety
+    /// The runs must be as [`FinishRun`] asks.
+    unsafe fn some(&mut self, mut rows: usize) {
+        while rows > 0
+            && let Some(last) = self.runs.last_mut()
+        {
+            let count = rows.min(last.rows);
+            // From the end: what is left of the run stays as it is.
+            let skipped = last.rows - count;
+            let run = Run {
+                sums: last.sums.wrapping_add(skipped * last.ldc),
+                rows: count,
+                out_row: last.out_row + skipped * last.step,
+                ..*last
+            };
+            last.rows = skipped;
+            if skipped == 0 {
+                self.runs.pop();
+            }
+            rows -= count;
+            // SAFETY: the caller's promise.
+            unsafe { (self.finish)(self.to, &run) };
         }
+    }
+
+    /// [`Behind::some`] for a micro-kernel that is one of `calls` before the rows must be finished.
+    fn meanwhile(&mut self, calls: usize) -> Meanwhile {
+        unsafe fn some<O: Element>(task: *mut (), rows: usize) {
+            // SAFETY: the pointer comes from `meanwhile`, whose caller lets nothing else touch the rows while it is in use.
+            unsafe { (*task.cast::<Behind<'_, O>>()).some(rows) }
+        }
+        let rows: usize = self.runs.iter().map(|run| run.rows).sum();
+        Meanwhile { task: std::ptr::from_mut(self).cast(), some: some::<O>, rows: rows.div_ceil(calls) }
     }
 }
 

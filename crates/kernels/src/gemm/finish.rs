@@ -1,7 +1,7 @@
 //! The epilogue's vector form: takes sums from the micro-kernel's array and stores finished rows.
 
 use super::epilogue::{Activation, Epilogue};
-use super::lanes::{Lanes, exp, gelu, sigmoid, tanh};
+use super::lanes::{Lanes, gelu, quick_sigmoid, sigmoid, tanh};
 use crate::element::{Element, ElementKind};
 use crate::isa::Isa;
 
@@ -189,16 +189,33 @@ impl<O: Element> Places<O> {
     /// As [`rows`].
     #[inline(always)]
     unsafe fn all<L: Lanes, F: Function>(&self, function: F) {
+        let plain = self.row_bias.is_none() && self.slopes.is_none() && self.gain == 1.0 && self.residual.is_none();
+        // SAFETY: the caller's promise.
+        unsafe {
+            if plain && self.bias.is_some() {
+                self.each::<L, F, true>(function);
+            } else {
+                self.each::<L, F, false>(function);
+            }
+        }
+    }
+
+    /// `PLAIN`: there is a bias, and nothing beside bias and function.
+    ///
+    /// # Safety
+    /// As [`rows`].
+    #[inline(always)]
+    unsafe fn each<L: Lanes, F: Function, const PLAIN: bool>(&self, function: F) {
         for r in 0..self.rows {
             let mut at = 0;
             // SAFETY: the caller's promise.
             unsafe {
                 while at + L::N <= self.columns {
-                    self.one::<L, F, false>(r, at, function);
+                    self.one::<L, F, PLAIN, false>(r, at, function);
                     at += L::N;
                 }
                 if at < self.columns {
-                    self.one::<L, F, true>(r, at, function);
+                    self.one::<L, F, PLAIN, true>(r, at, function);
                 }
             }
         }
@@ -209,7 +226,7 @@ impl<O: Element> Places<O> {
     /// # Safety
     /// As [`rows`].
     #[inline(always)]
-    unsafe fn one<L: Lanes, F: Function, const PART: bool>(&self, r: usize, at: usize, function: F) {
+    unsafe fn one<L: Lanes, F: Function, const PLAIN: bool, const PART: bool>(&self, r: usize, at: usize, function: F) {
         let part = self.columns - at;
         // SAFETY: the caller's promise; O::KIND says what the pointers to O point to.
         unsafe {
@@ -217,17 +234,17 @@ impl<O: Element> Places<O> {
             if let Some(bias) = self.bias {
                 v = v.add(load::<L, PART>(bias.add(at), part));
             }
-            if let Some(row_bias) = self.row_bias {
+            if let Some(row_bias) = self.row_bias.filter(|_| !PLAIN) {
                 v = v.add(load::<L, PART>(row_bias.add(at), part));
             }
             v = function.apply(v);
-            if let Some(slopes) = self.slopes {
+            if let Some(slopes) = self.slopes.filter(|_| !PLAIN) {
                 v = v.where_positive(v, v.mul(load::<L, PART>(slopes.add(at), part)));
             }
-            if self.gain != 1.0 {
+            if !PLAIN && self.gain != 1.0 {
                 v = v.mul(L::splat(self.gain));
             }
-            if let Some(residual) = self.residual {
+            if let Some(residual) = self.residual.filter(|_| !PLAIN) {
                 let residual = residual.add(r * self.residual_step + at);
                 let residual = match (O::KIND, PART) {
                     (ElementKind::F32, _) => load::<L, PART>(residual.cast(), part),
@@ -235,7 +252,7 @@ impl<O: Element> Places<O> {
                     (ElementKind::Bf16, true) => L::load_bf16_part(residual.cast(), part),
                 };
                 let sum = v.add(residual);
-                v = if self.gate { sum.mul(sigmoid(v).sub(L::splat(0.5))) } else { sum };
+                v = if self.gate { sum.mul(quick_sigmoid(v).sub(L::splat(0.5))) } else { sum };
             }
             let out = self.out.add(r * self.out_step + at);
             match (O::KIND, PART) {
@@ -282,7 +299,7 @@ macro_rules! function {
 
 function!(Relu, |_this, x| L::splat(0.0).max(x));
 function!(LeakyRelu(f32), |this, x| x.where_positive(x, x.mul(L::splat(this.0))));
-function!(Silu, |_this, x| x.div(L::splat(1.0).add(exp(L::splat(0.0).sub(x)))));
+function!(Silu, |_this, x| x.mul(quick_sigmoid(x)));
 function!(Gelu, |_this, x| gelu(x));
 function!(GeluTanh, |_this, x| {
     let inner = x.mul(x).mul(x).mul_add(L::splat(0.044_715), x).mul(L::splat(0.797_884_6));

@@ -85,9 +85,9 @@ impl Plan {
 /// Floats of the sums between the product and its end: about what stays in the first-level cache.
 const SUMS: usize = 8 << 10;
 
-/// Groups of `panels` panels whose sums are finished together.
-pub(super) fn groups_per_finish(panels: usize) -> usize {
-    (SUMS / (2 * TILE * panels * PANEL)).max(1)
+/// Groups of `panels` panels whose sums are finished together, `sets` of sums being held at a time.
+pub(super) fn groups_per_finish(panels: usize, sets: usize) -> usize {
+    (SUMS / (2 * TILE * panels * PANEL * sets)).max(1)
 }
 
 #[cfg(test)]

@@ -40,7 +40,7 @@ mod windows;
 
 use danqing_checkpoints::Weights;
 use danqing_nn::{LoadOptions, Loader};
-use danqing_tensor::{Tensor, TensorError};
+use danqing_tensor::{DType, Tensor, TensorError};
 
 use crate::error::{ModelError, invalid};
 pub use ncnn::open_ncnn;
@@ -208,12 +208,20 @@ pub trait Network: Send + Sync {
     /// # Errors
     /// If shapes do not fit.
     fn forward(&self, x: &Tensor) -> Result<Tensor, TensorError>;
+
+    /// Whether it takes pictures in f32 also where it computes in bf16, which holds 8 bits of a colour: first and last layer then keep
+    /// all of it.
+    fn mixes(&self) -> bool {
+        false
+    }
 }
 
 /// A network with what is known about it.
 struct Loaded<N> {
     info: UpscalerInfo,
     network: N,
+    /// Type that it computes in.
+    dtype: DType,
 }
 
 impl<N: Network> Upscaler for Loaded<N> {
@@ -223,7 +231,9 @@ impl<N: Network> Upscaler for Loaded<N> {
 
     fn forward(&self, x: &Tensor) -> Result<Tensor, TensorError> {
         check(&self.info, x)?;
-        self.network.forward(x)
+        let narrow = self.dtype == DType::Bf16 && !self.network.mixes();
+        let made = if narrow { self.network.forward(&x.cast(DType::Bf16)?)? } else { self.network.forward(x)? };
+        made.cast(x.dtype())
     }
 }
 
@@ -256,11 +266,11 @@ fn finished_ignoring(
     ignored: impl Fn(&str) -> bool,
 ) -> Opened {
     let parameters = loader.finish_ignoring(ignored)?.numel();
-    Ok(wrapped(network, UpscalerInfo { parameters, ..info }))
+    Ok(wrapped(network, UpscalerInfo { parameters, ..info }, loader.options().dtype))
 }
 
-fn wrapped(network: impl Network + 'static, info: UpscalerInfo) -> Box<dyn Upscaler> {
-    Box::new(Loaded { info, network })
+fn wrapped(network: impl Network + 'static, info: UpscalerInfo, dtype: DType) -> Box<dyn Upscaler> {
+    Box::new(Loaded { info, network, dtype })
 }
 
 /// A file that was recognised but whose shapes make no sense.

@@ -43,7 +43,7 @@ pub fn open_ncnn(network: &Ncnn, options: &LoadOptions) -> Opened {
     let parameters = builder.parameters;
     let graph = Graph { nodes: builder.nodes, blobs: builder.blobs.len(), input, output };
     let (network, info) = GraphNetwork::new(&source, "ncnn network", graph, 3)?;
-    Ok(wrapped(network, super::UpscalerInfo { parameters, ..info }))
+    Ok(wrapped(network, super::UpscalerInfo { parameters, ..info }, options.dtype))
 }
 
 struct Builder<'a> {

@@ -267,6 +267,10 @@ impl Rrdb {
 }
 
 impl Network for Rrdb {
+    fn mixes(&self) -> bool {
+        self.grows_in_place()
+    }
+
     fn forward(&self, x: &Tensor) -> Result<Tensor, TensorError> {
         let x = if self.fold > 1 { x.pixel_unshuffle(self.fold)? } else { x.clone() };
         if !self.trainable && self.grows_in_place() {

@@ -201,6 +201,10 @@ impl Span {
 }
 
 impl Network for Span {
+    fn mixes(&self) -> bool {
+        true
+    }
+
     fn forward(&self, x: &Tensor) -> Result<Tensor, TensorError> {
         if !self.trainable {
             return self.staggered(x);

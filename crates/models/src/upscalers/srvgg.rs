@@ -117,6 +117,10 @@ impl Srvgg {
 }
 
 impl Network for Srvgg {
+    fn mixes(&self) -> bool {
+        true
+    }
+
     fn forward(&self, x: &Tensor) -> Result<Tensor, TensorError> {
         if !self.trainable {
             return self.staggered(x);

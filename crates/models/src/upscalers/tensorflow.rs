@@ -50,7 +50,7 @@ pub fn open_graphdef(graph: &GraphDef, options: &LoadOptions) -> Opened {
     let parameters = builder.parameters;
     let graph = Graph { nodes: builder.nodes, ..graph };
     let (network, info) = GraphNetwork::new(source, "TensorFlow network", graph, 1)?;
-    Ok(wrapped(network, UpscalerInfo { parameters, ..info }))
+    Ok(wrapped(network, UpscalerInfo { parameters, ..info }, options.dtype))
 }
 
 /// What a node makes.

@@ -5,6 +5,7 @@
 use std::path::Path;
 use std::sync::Mutex;
 
+use danqing_checkpoints::Weights;
 use danqing_imaging::quality::compare;
 use danqing_imaging::resample::{Kernel, resample};
 use danqing_imaging::{DecodeLimits, EncodeOptions, Format, Picture, PixelFormat, decode, encode};
@@ -53,6 +54,22 @@ impl UpscalerMethod {
         let network = Span::load(&loader, config)?;
         let params = loader.finish()?;
         Ok(Self { network, params, source, config, degradation, validation, batch, side })
+    }
+
+    /// Begins with the weights of another upscaler, as far as names and shapes agree: its body, if it enlarges by another factor.
+    /// Returns how many tensors were taken.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    pub fn begin_with(&self, weights: &Weights) -> Result<usize, TrainError> {
+        let mut taken = 0;
+        for param in self.params.iter() {
+            if weights.info(param.name()).is_some_and(|info| info.shape == param.shape()) {
+                param.set(Tensor::from_vec(weights.read_f32(param.name())?, param.shape())?)?;
+                taken += 1;
+            }
+        }
+        Ok(taken)
     }
 
     /// Pairs `first`, … of a batch, made by all threads.

@@ -93,6 +93,7 @@ unsafe fn block<const ROWS2: bool, const PANELS2: bool>(args: &Args<'_>) {
         let mut a = args.a;
         let mut b = args.b;
         let (lines, mut ahead) = args.ahead.lines(TILE, args.k.div_ceil(32) * args.taps.len());
+        let (mut rows, each) = (args.meanwhile.rows, args.meanwhile.each(args.k.div_ceil(32) * args.taps.len()));
         for _ in 0..args.k.div_ceil(32) {
             for tap in args.taps {
                 step::<ROWS2, PANELS2>(
@@ -103,6 +104,10 @@ unsafe fn block<const ROWS2: bool, const PANELS2: bool>(args: &Args<'_>) {
                     args.panel_stride,
                 );
                 ahead = args.ahead.fetch(lines, 2, ahead);
+                if rows > 0 {
+                    (args.meanwhile.some)(args.meanwhile.task, each);
+                    rows = rows.saturating_sub(each);
+                }
             }
             a = [a[0].add(64), a[1].wrapping_add(64)];
             b = b.add(args.pack_taps * TILE_BYTES);

@@ -57,7 +57,34 @@ pub(crate) struct Args<'a> {
     pub accumulate: bool,
     /// What to fetch into the second-level cache on the way.
     pub ahead: Ahead,
+    /// What else to do on the way, where the products leave the vector units idle.
+    pub meanwhile: Meanwhile,
 }
+
+/// Work of the vector units, in rows, for a micro-kernel whose products run beside them.
+#[derive(Clone, Copy)]
+pub(crate) struct Meanwhile {
+    pub task: *mut (),
+    /// Does up to so many rows of the task.
+    pub some: unsafe fn(*mut (), usize),
+    /// Rows that should be done in this call.
+    pub rows: usize,
+}
+
+impl Meanwhile {
+    pub const NONE: Meanwhile = Meanwhile { task: std::ptr::null_mut(), some: nothing_of, rows: 0 };
+    /// Rows at a time at least: starting costs.
+    const LEAST: usize = 4;
+
+    /// Rows for each of `steps` steps.
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    fn each(&self, steps: usize) -> usize {
+        self.rows.div_ceil(steps.max(1)).max(Self::LEAST)
+    }
+}
+
+unsafe fn nothing_of(_: *mut (), _: usize) {}
 
 /// A group of B to be fetched into the second-level cache while another is multiplied.
 #[derive(Clone, Copy)]
@@ -121,6 +148,8 @@ pub(crate) struct Micro {
     pub panels: usize,
     /// Computes `sums (+)= Σ A·B`.
     pub run: unsafe fn(&Args<'_>),
+    /// Whether [`Args::meanwhile`] is looked at.
+    pub beside: bool,
     /// Called on each thread before and after a series of runs.
     pub begin: fn(),
     pub end: fn(),
@@ -131,10 +160,12 @@ fn nothing() {}
 impl Micro {
     /// The micro-kernels for `isa`, which must be available.
     pub(crate) fn of(isa: Isa, precision: Precision) -> Micro {
-        let plain = |panels, run| Micro { panels, run, begin: nothing, end: nothing };
+        let plain = |panels, run| Micro { panels, run, beside: false, begin: nothing, end: nothing };
         match (isa, precision) {
             #[cfg(target_arch = "x86_64")]
-            (Isa::Amx, Precision::Bf16) => Micro { panels: 2, run: amx::run, begin: amx::begin, end: amx::end },
+            (Isa::Amx, Precision::Bf16) => {
+                Micro { panels: 2, run: amx::run, beside: true, begin: amx::begin, end: amx::end }
+            }
             #[cfg(target_arch = "x86_64")]
             (Isa::Avx512Bf16, Precision::Bf16) => plain(3, avx512::run_bf16),
             #[cfg(target_arch = "x86_64")]

@@ -62,7 +62,7 @@ pub fn open_onnx(onnx: &Onnx, options: &LoadOptions) -> Opened {
     let Builder { sizes, nodes, parameters, .. } = builder;
     let graph = Graph { nodes, blobs: sizes.len(), input: 0, output };
     let (network, info) = GraphNetwork::new(source, "ONNX network", graph, channels)?;
-    Ok(wrapped(network, UpscalerInfo { parameters, ..info }))
+    Ok(wrapped(network, UpscalerInfo { parameters, ..info }, options.dtype))
 }
 
 /// Side of the picture by which sizes are followed while the graph is built.
