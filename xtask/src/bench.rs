@@ -35,7 +35,7 @@ pub(crate) fn quality(arguments: &[String]) -> Outcome {
 /// Prints a page about the networks of a folder, to be written to `docs/upscalers.md`.
 pub(crate) fn upscalers(arguments: &[String]) -> Outcome {
     let mut command = Command::new(env!("CARGO"));
-    command.args(["run", "--release", "--quiet", "-p", "danqing-pipelines", "--example", "upscalers", "--"]);
+    command.args(["run", "--quiet", "-p", "danqing-pipelines", "--example", "upscalers", "--"]);
     // Standard output is the page alone.
     match command.args(arguments).current_dir(root()).status() {
         Ok(status) if status.success() => Ok(()),
