@@ -1,7 +1,8 @@
 //! One pool of threads for all kernels.
 //!
-//! [`parallel_for`] runs numbered tasks on the caller and on the pool's workers, who take the next number until none is
-//! left. Which thread runs a task is chance, what a task computes must not depend on it: then results are bit-equal for
+//! [`parallel_for`] runs numbered tasks on the caller and on the pool's workers. Each begins with its own share of the numbers, the
+//! same in every call, so that what it made in one call is still cached where it reads it in the next; then it helps the others.
+//! Which thread runs a task is chance nevertheless, what a task computes must not depend on it: then results are bit-equal for
 //! every thread count. Workers spin for some microseconds after a job (the next one usually follows at once), then sleep.
 
 use crate::isa;
@@ -12,6 +13,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
 const SPINS: usize = 2_000;
+/// Shares of a job at most.
+const SHARES: usize = 64;
 
 /// How many threads work on a kernel: 0 = not set yet.
 static WISHED: AtomicUsize = AtomicUsize::new(0);
@@ -38,24 +41,37 @@ pub fn threads() -> usize {
 struct Job<'a> {
     task: &'a (dyn Fn(usize) + Sync),
     tasks: usize,
-    next: AtomicUsize,
+    shares: usize,
+    /// The next task of each share.
+    next: [AtomicUsize; SHARES],
     choice: Option<isa::Isa>,
     panic: Mutex<Option<Box<dyn Any + Send>>>,
 }
 
 impl Job<'_> {
-    /// Takes and runs tasks until none is left. A panic ends the job early and is kept for the caller.
-    fn work(&self) {
-        let run = || loop {
-            let index = self.next.fetch_add(1, Ordering::Relaxed);
-            if index >= self.tasks {
-                break;
+    /// Where a share begins.
+    fn start(&self, share: usize) -> usize {
+        share * self.tasks / self.shares
+    }
+
+    /// Takes and runs tasks, those of the thread's own share first, until none is left. A panic ends the job early and is kept for
+    /// the caller.
+    fn work(&self, thread: usize) {
+        let run = || {
+            for share in (0..self.shares).map(|i| (thread + i) % self.shares) {
+                let end = self.start(share + 1);
+                loop {
+                    let index = self.next[share].fetch_add(1, Ordering::Relaxed);
+                    if index >= end {
+                        break;
+                    }
+                    (self.task)(index);
+                }
             }
-            (self.task)(index);
         };
         let inside = INSIDE.replace(true);
         if let Err(payload) = catch_unwind(AssertUnwindSafe(|| isa::with_choice(self.choice, run))) {
-            self.next.store(self.tasks, Ordering::Relaxed);
+            self.next.iter().for_each(|next| next.store(self.tasks, Ordering::Relaxed));
             self.panic.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(payload);
         }
         INSIDE.set(inside);
@@ -101,7 +117,8 @@ impl Pool {
         self.board.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn worker(&'static self) {
+    /// Worker `number`; the caller is number 0.
+    fn worker(&'static self, number: usize) {
         let mut seen = 0;
         loop {
             for _ in 0..SPINS {
@@ -119,7 +136,7 @@ impl Pool {
             board.places -= 1;
             self.active.fetch_add(1, Ordering::Relaxed);
             drop(board);
-            job.work();
+            job.work(number);
             self.active.fetch_sub(1, Ordering::Release);
         }
     }
@@ -131,9 +148,10 @@ impl Pool {
         {
             let mut board = self.board();
             while board.spawned < helpers {
-                let name = format!("kernels-{}", board.spawned + 1);
+                let number = board.spawned + 1;
+                let name = format!("kernels-{number}");
                 // Without a thread the work is done by those that there are.
-                if std::thread::Builder::new().name(name).spawn(|| pool().worker()).is_err() {
+                if std::thread::Builder::new().name(name).spawn(move || pool().worker(number)).is_err() {
                     break;
                 }
                 board.spawned += 1;
@@ -147,7 +165,7 @@ impl Pool {
         } else {
             self.wake.notify_all();
         }
-        job.work();
+        job.work(0);
         self.board().job = None;
         let mut spins = 0;
         while self.active.load(Ordering::Acquire) != 0 {
@@ -176,7 +194,9 @@ pub fn parallel_for(tasks: usize, task: &(dyn Fn(usize) + Sync)) {
     if pool.busy.swap(true, Ordering::Acquire) {
         return (0..tasks).for_each(task);
     }
-    let job = Job { task, tasks, next: AtomicUsize::new(0), choice: isa::choice(), panic: Mutex::new(None) };
+    let shares = (helpers + 1).min(SHARES);
+    let next = std::array::from_fn(|share| AtomicUsize::new(share * tasks / shares));
+    let job = Job { task, tasks, shares, next, choice: isa::choice(), panic: Mutex::new(None) };
     pool.run(&job, helpers);
     pool.busy.store(false, Ordering::Release);
     if let Some(payload) = job.panic.into_inner().unwrap_or_else(PoisonError::into_inner) {

@@ -12,7 +12,7 @@ use crate::gemm::packed::BLOCK;
 use crate::gemm::{Activation, Epilogue, Precision};
 use crate::pool::PooledBuf;
 use crate::simd::{Kernel, Simd, dispatch};
-use crate::threads::{Shared, parallel_for};
+use crate::threads::{Shared, parallel_for, threads};
 
 /// A map `[batch, height, width, channels]` within one row and one column of zeros on each side.
 pub struct Plane<E: Element> {
@@ -324,14 +324,20 @@ unsafe fn convolve<E: Element, O: Element>(
                 rows: TILE.min(run - p),
             }));
         } else {
-            list.extend(rows.clone().flat_map(|y| {
-                (0..width).step_by(TILE).map(move |x| Tile {
-                    a: (line(image, y) * pitch + x) * pixel,
-                    out: line(image, y + 1) * pitch + 1,
-                    x,
-                    rows: TILE.min(width - x),
-                })
-            }));
+            // Side by side for each thread, so that it finds what it made where it reads.
+            let across = width.div_ceil(TILE);
+            let parts = threads().min(across);
+            for part in 0..parts {
+                let columns = (part * across / parts..(part + 1) * across / parts).map(|tile| tile * TILE);
+                list.extend(rows.clone().flat_map(|y| {
+                    columns.clone().map(move |x| Tile {
+                        a: (line(image, y) * pitch + x) * pixel,
+                        out: line(image, y + 1) * pitch + 1,
+                        x,
+                        rows: TILE.min(width - x),
+                    })
+                }));
+            }
         }
     }
     let (pitch, width) = if linear { (pitch, width) } else { (usize::MAX, usize::MAX) };

@@ -4,10 +4,11 @@
 //! A map may be written again by a later step: that step is always behind those that still read the old rows, since every 3×3
 //! convolution between them costs a row.
 
+use danqing_kernels::threads::threads;
 use danqing_nn::Conv2d;
 use danqing_tensor::{Activation, DType, Param, Plane, PlaneConv, PlaneResidual, Shuffled, Tensor, TensorError};
 
-/// Bytes of a strip of the widest map: some of them stay in the second-level cache.
+/// Bytes of a strip of the widest map for each thread: some of them stay in its second-level cache.
 const STRIP: usize = 512 << 10;
 /// Rows of a strip at least: each costs some starting.
 const LEAST: usize = 4;
@@ -79,7 +80,13 @@ impl<'a> Staggered<'a> {
         let plane = Plane::of(x)?;
         let rows = plane.shape()[1];
         Ok((
-            Self { dtype, planes: vec![Some(plane)], ready: vec![rows], steps: Vec::new(), strip: (STRIP, LEAST) },
+            Self {
+                dtype,
+                planes: vec![Some(plane)],
+                ready: vec![rows],
+                steps: Vec::new(),
+                strip: (STRIP * threads(), LEAST),
+            },
             Map(0),
         ))
     }
