@@ -14,7 +14,8 @@ use danqing_imaging::{DecodeLimits, EncodeOptions, Format, Picture, PixelFormat,
 use danqing_models::upscalers::Upscaler;
 use danqing_nn::LoadOptions;
 use danqing_pipelines::control::Quiet;
-use danqing_pipelines::tasks::enlarge::{EnlargeOptions, Link, TargetSize, enlarge, open_network};
+use danqing_pipelines::embedded_upscalers::open_named;
+use danqing_pipelines::tasks::enlarge::{EnlargeOptions, Link, TargetSize, enlarge};
 use danqing_tensor::DType;
 
 type Failure = Box<dyn std::error::Error>;
@@ -69,7 +70,7 @@ type Chain = (String, Vec<Box<dyn Upscaler>>);
 fn table(wish: &Wish) -> Result<(), Failure> {
     let mut chains: Vec<Chain> = vec![("bicubic".into(), Vec::new())];
     for chain in &wish.chains {
-        let open = |path: &str| open_network(Path::new(path), &LoadOptions::inference(wish.dtype));
+        let open = |path: &str| open_named(path, &LoadOptions::inference(wish.dtype));
         chains.push((names(chain), chain.split('+').map(open).collect::<Result<_, _>>()?));
     }
     let files = files(&wish.pictures)?;

@@ -13,7 +13,8 @@ use danqing_imaging::{DecodeLimits, EncodeOptions, Format, Picture, PixelFormat,
 use danqing_models::upscalers::Upscaler;
 use danqing_nn::LoadOptions;
 use danqing_pipelines::control::Quiet;
-use danqing_pipelines::tasks::enlarge::{EnlargeOptions, Link, TargetSize, enlarge, open_network};
+use danqing_pipelines::embedded_upscalers::open_named;
+use danqing_pipelines::tasks::enlarge::{EnlargeOptions, Link, TargetSize, enlarge};
 use danqing_tensor::DType;
 
 type Failure = Box<dyn std::error::Error>;
@@ -52,7 +53,7 @@ fn table() -> Result<(), Failure> {
     let folder = folder.ok_or("--pictures names the folder of the pictures to measure on")?;
     let options = LoadOptions::inference(DType::F32);
     let networks: Vec<Box<dyn Upscaler>> =
-        paths.iter().map(|path| open_network(Path::new(path), &options)).collect::<Result<_, _>>()?;
+        paths.iter().map(|path| open_named(path, &options)).collect::<Result<_, _>>()?;
     let mut files: Vec<PathBuf> = std::fs::read_dir(&folder)?.filter_map(|e| Some(e.ok()?.path())).collect();
     files.retain(|path| Format::for_writing(path).is_ok());
     files.sort();

@@ -4,6 +4,7 @@ pub mod checkpoint;
 pub mod conditioning;
 pub mod control;
 pub mod denoiser;
+pub mod embedded_upscalers;
 mod error;
 pub mod inpaint;
 pub mod latents;

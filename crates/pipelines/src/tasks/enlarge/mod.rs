@@ -3,6 +3,7 @@
 //! Only a band of rows is held at each link of the chain, so the size of the result does not matter. A network sees tiles with
 //! as much around them as its [`UpscalerInfo`](danqing_models::upscalers::UpscalerInfo) asks for.
 
+mod auto;
 mod band;
 mod chain;
 mod rows;
@@ -18,6 +19,7 @@ use danqing_nn::LoadOptions;
 use crate::control::{Control, phase};
 use crate::error::TaskError;
 use crate::request::{Event, Phase};
+pub use auto::Seen;
 pub use chain::Enlargement;
 pub use rows::SampleEnlargement;
 
