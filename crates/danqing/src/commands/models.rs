@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use danqing_pipelines::checkpoint::{Listed, list};
+use danqing_pipelines::embedded_upscalers::EMBEDDED_UPSCALERS;
 
 use super::{CommandSpec, Invocation, print};
 use crate::arguments::{Argument, Group, Kind};
@@ -17,9 +18,9 @@ pub(crate) static COMMAND: CommandSpec = CommandSpec {
     details: text(
         "Looks through FOLDER, or through the folders of the setting `models` and the Hugging Face cache. ComfyUI's and the \
          AUTOMATIC1111 web UI's trees, diffusers folders and an extra_model_paths.yaml are understood. Only names and shapes of \
-         tensors are read. Any name of the list can be given to `danqing draw --model`.",
+         tensors are read. Any name of the list can be given to `danqing draw --model`; embedded networks that enlarge go to `danqing enlarge --upscaler`.",
         "查看指定文件夹，或设置项 `models` 中的文件夹和 Hugging Face 缓存。支持 ComfyUI 和 AUTOMATIC1111 的目录结构、\
-         diffusers 文件夹和 extra_model_paths.yaml。只读取张量的名称和形状。列出的名称可用于 `danqing draw --model`。",
+         diffusers 文件夹和 extra_model_paths.yaml。只读取张量的名称和形状。列出的名称可用于 `danqing draw --model`；内置的放大网络用于 `danqing enlarge --upscaler`。",
     ),
     usage: text("danqing models [OPTIONS] [FOLDER]", "danqing models [选项] [文件夹]"),
     groups: &[Group {
@@ -55,13 +56,22 @@ fn run(invocation: &Invocation) -> Result<(), Failure> {
             })
         });
         let starter = serde_json::json!({ "name": STARTER, "path": null, "kind": "embedded", "title": STARTER, "reason_not_loadable": null });
-        let all: Vec<serde_json::Value> = embedded.then_some(starter).into_iter().chain(rows).collect();
+        let upscalers = EMBEDDED_UPSCALERS.iter().map(|network| {
+            let title = format!("x{}", network.scale);
+            serde_json::json!({ "name": network.name, "path": null, "kind": "embedded upscaler", "title": title, "reason_not_loadable": null })
+        });
+        let within = std::iter::once(starter).chain(upscalers).filter(|_| embedded);
+        let all: Vec<serde_json::Value> = within.chain(rows).collect();
         let json = serde_json::to_string_pretty(&all).map_err(|e| Failure::of(&e))?;
         return print(&format!("{json}\n"));
     }
     let mut out = String::new();
     if embedded {
         out.push_str(&format!("{STARTER}\n  {}\n", messages.embedded()));
+        for network in EMBEDDED_UPSCALERS {
+            let about = messages.embedded_upscaler(network.subject, network.scale);
+            out.push_str(&format!("{}\n  {about}\n", network.name));
+        }
     }
     for entry in &found {
         out.push_str(&format!("{}\n  {}\n", name_of(&entry.path), entry.path.display()));

@@ -1,10 +1,12 @@
 //! The sentences in Chinese.
 
-use danqing_imaging::Warning;
+use danqing_imaging::{Kind, Warning};
 use danqing_models::families::stable_diffusion::{PredictionSource, Predicts};
 use danqing_pipelines::TaskError;
+use danqing_pipelines::embedded_upscalers::Subject;
 use danqing_pipelines::plan::MemoryPlan;
 use danqing_pipelines::request::Phase;
+use danqing_pipelines::tasks::enlarge::Seen;
 
 use super::{Messages, Refusal};
 
@@ -175,18 +177,49 @@ impl Messages for Chinese {
         "完成这一步后停止；再按一次 Ctrl-C 立即退出".into()
     }
 
-    fn wrote(&self, file: &str, size: (u32, u32), seed: Option<u64>, enlarged: bool) -> String {
+    fn wrote(&self, file: &str, size: (u32, u32), seed: Option<u64>, enlarged: Option<&str>) -> String {
         let seed = seed.map(|s| format!("，种子 {s}")).unwrap_or_default();
-        let enlarged = if enlarged { "，经 Lanczos 放大" } else { "" };
+        let enlarged = enlarged.map(|by| format!("，经 {by} 放大")).unwrap_or_default();
         format!("已写入 {file}：{} x {}{enlarged}{seed}", size.0, size.1)
     }
 
     fn cubic_only(&self) -> String {
-        "没有指定网络（--upscaler）：用三次插值放大，不会增加细节".into()
+        "用三次插值放大，不会增加细节".into()
     }
 
     fn upscaler(&self, name: &str, architecture: &str, scale: usize, parameters: usize) -> String {
         format!("{name}：{architecture}，{scale} 倍，{parameters} 个权重")
+    }
+
+    fn seen(&self, seen: &Seen) -> String {
+        let kind = match seen.kind {
+            Kind::Photograph => "照片",
+            Kind::Drawing => "图画",
+            Kind::Text => "文字",
+        };
+        let jpeg = match (seen.quality, seen.blocks) {
+            (Some(quality), _) => format!("，JPEG 质量 {quality}"),
+            (None, Some(_)) => "，曾经是 JPEG".into(),
+            (None, None) => String::new(),
+        };
+        format!("{kind}{jpeg}，噪声 {:.1}", seen.noise)
+    }
+
+    fn chosen(&self, file: &str, seen: &str, networks: &str) -> String {
+        format!("{file}：{seen}，使用 {networks}")
+    }
+
+    fn medical_filter(&self, file: &str) -> String {
+        format!("{file}：医学图像，只用不增加内容的三次插值；可用 --upscaler 指定网络")
+    }
+
+    fn embedded_upscaler(&self, subject: Subject, scale: usize) -> String {
+        match subject {
+            Subject::Photograph => format!("内置：照片放大 {scale} 倍"),
+            Subject::Drawing => format!("内置：图画、图标放大 {scale} 倍"),
+            Subject::Video => format!("内置：视频帧放大 {scale} 倍"),
+            Subject::Damage => "内置：去除噪点和 JPEG 痕迹".into(),
+        }
     }
 
     fn no_face_network(&self) -> String {

@@ -1,10 +1,12 @@
 //! The sentences in English.
 
-use danqing_imaging::Warning;
+use danqing_imaging::{Kind, Warning};
 use danqing_models::families::stable_diffusion::Predicts;
 use danqing_pipelines::TaskError;
+use danqing_pipelines::embedded_upscalers::Subject;
 use danqing_pipelines::plan::MemoryPlan;
 use danqing_pipelines::request::Phase;
+use danqing_pipelines::tasks::enlarge::Seen;
 
 use super::{Messages, Refusal};
 
@@ -164,18 +166,51 @@ impl Messages for English {
         "stopping after this step; press Ctrl-C again to end at once".into()
     }
 
-    fn wrote(&self, file: &str, size: (u32, u32), seed: Option<u64>, enlarged: bool) -> String {
+    fn wrote(&self, file: &str, size: (u32, u32), seed: Option<u64>, enlarged: Option<&str>) -> String {
         let seed = seed.map(|s| format!(", seed {s}")).unwrap_or_default();
-        let enlarged = if enlarged { ", enlarged by Lanczos" } else { "" };
+        let enlarged = enlarged.map(|by| format!(", enlarged by {by}")).unwrap_or_default();
         format!("wrote {file}: {} x {}{enlarged}{seed}", size.0, size.1)
     }
 
     fn cubic_only(&self) -> String {
-        "no network was named (--upscaler): the cubic filter enlarges, which adds no detail".into()
+        "the cubic filter enlarges, which adds no detail".into()
     }
 
     fn upscaler(&self, name: &str, architecture: &str, scale: usize, parameters: usize) -> String {
         format!("{name}: {architecture}, x{scale}, {parameters} weights")
+    }
+
+    fn seen(&self, seen: &Seen) -> String {
+        let kind = match seen.kind {
+            Kind::Photograph => "a photograph",
+            Kind::Drawing => "a drawing",
+            Kind::Text => "writing",
+        };
+        let jpeg = match (seen.quality, seen.blocks) {
+            (Some(quality), _) => format!(", JPEG of quality {quality}"),
+            (None, Some(_)) => ", once a JPEG".into(),
+            (None, None) => String::new(),
+        };
+        format!("{kind}{jpeg}, noise {:.1}", seen.noise)
+    }
+
+    fn chosen(&self, file: &str, seen: &str, networks: &str) -> String {
+        format!("{file}: {seen}: {networks}")
+    }
+
+    fn medical_filter(&self, file: &str) -> String {
+        format!(
+            "{file}: a medical picture, so the cubic filter, which invents nothing; --upscaler names a network instead"
+        )
+    }
+
+    fn embedded_upscaler(&self, subject: Subject, scale: usize) -> String {
+        match subject {
+            Subject::Photograph => format!("embedded: makes photographs {scale} times as large"),
+            Subject::Drawing => format!("embedded: makes drawings and icons {scale} times as large"),
+            Subject::Video => format!("embedded: makes frames of a video {scale} times as large"),
+            Subject::Damage => "embedded: takes noise and traces of JPEG away".into(),
+        }
     }
 
     fn no_face_network(&self) -> String {

@@ -11,8 +11,10 @@ use std::env;
 use danqing_imaging::Warning;
 use danqing_models::families::stable_diffusion::Predicts;
 use danqing_pipelines::TaskError;
+use danqing_pipelines::embedded_upscalers::Subject;
 use danqing_pipelines::plan::MemoryPlan;
 use danqing_pipelines::request::Phase;
+use danqing_pipelines::tasks::enlarge::Seen;
 
 pub(crate) use chinese::Chinese;
 pub(crate) use english::English;
@@ -133,12 +135,20 @@ pub(crate) trait Messages: Sync {
     fn step(&self, phase: &str, step: usize, total: usize, seconds: u64) -> String;
     /// Ctrl-C was pressed.
     fn stopping(&self) -> String;
-    /// A picture was written.
-    fn wrote(&self, file: &str, size: (u32, u32), seed: Option<u64>, enlarged: bool) -> String;
-    /// No network was named: the cubic filter enlarges.
+    /// A picture was written, enlarged by a filter or networks of this name.
+    fn wrote(&self, file: &str, size: (u32, u32), seed: Option<u64>, enlarged: Option<&str>) -> String;
+    /// The cubic filter enlarges.
     fn cubic_only(&self) -> String;
     /// A network that enlarges.
     fn upscaler(&self, name: &str, architecture: &str, scale: usize, parameters: usize) -> String;
+    /// What a picture was seen to be.
+    fn seen(&self, seen: &Seen) -> String;
+    /// The networks that were chosen for a picture by what it was seen to be.
+    fn chosen(&self, file: &str, seen: &str, networks: &str) -> String;
+    /// A medical picture is enlarged by the filter.
+    fn medical_filter(&self, file: &str) -> String;
+    /// What an embedded network is for.
+    fn embedded_upscaler(&self, subject: Subject, scale: usize) -> String;
     /// No network that draws faces was found.
     fn no_face_network(&self) -> String;
     /// No network that finds faces was found.

@@ -20,7 +20,7 @@ use yaml_rust2::{Yaml, YamlLoader};
 use crate::commands::Invocation;
 use crate::failure::Failure;
 use crate::settings::nearest;
-pub(crate) use networks::{NamedUpscaler, open_detector, open_face_network, open_upscaler, prepare};
+pub(crate) use networks::{NamedUpscaler, open_detector, open_embedded, open_face_network, open_upscaler, prepare};
 
 /// The name of the embedded model.
 pub(crate) const STARTER: &str = "starter";

@@ -7,6 +7,7 @@ use danqing_models::detectors::FaceDetector;
 use danqing_models::upscalers::{Purpose, Upscaler};
 use danqing_nn::LoadOptions;
 use danqing_pipelines::TaskError;
+use danqing_pipelines::embedded_upscalers::{EMBEDDED_UPSCALERS, EmbeddedUpscaler, embedded_upscaler};
 use danqing_pipelines::tasks::enlarge::open_network;
 use danqing_pipelines::tasks::faces;
 use danqing_tensor::DType;
@@ -18,10 +19,10 @@ use crate::settings::nearest;
 
 /// A network that makes a picture of a picture, with its name.
 pub(crate) struct NamedUpscaler {
-    /// The file's stem.
+    /// That of an embedded network, or the file's stem.
     pub(crate) name: String,
-    /// Where its file lies.
-    path: PathBuf,
+    /// Where its file lies; an embedded one has none.
+    path: Option<PathBuf>,
     /// The network.
     pub(crate) network: Box<dyn Upscaler>,
 }
@@ -60,15 +61,30 @@ pub(crate) fn prepare(invocation: &Invocation) {
     }
 }
 
-/// Opens the network of a path or a name.
+/// Opens the network of a name or a path. The name of an embedded network means that one, whatever lies in the model folders.
 ///
 /// # Errors
 /// A name that no file has, or a file that is no network known here.
 pub(crate) fn open_upscaler(invocation: &Invocation, wanted: &str) -> Result<NamedUpscaler, Failure> {
+    if let Some(embedded) = embedded_upscaler(wanted) {
+        return open_embedded(invocation, embedded);
+    }
     let path = find(invocation, wanted)?;
-    let options = LoadOptions::inference(dtype(invocation.text("precision")));
-    let network = open_network(&path, &options).map_err(|e| failed(invocation, &e))?;
-    Ok(NamedUpscaler { name: name_of(&path), path, network })
+    let network = open_network(&path, &options(invocation)).map_err(|e| failed(invocation, &e))?;
+    Ok(NamedUpscaler { name: name_of(&path), path: Some(path), network })
+}
+
+/// Opens an embedded network.
+///
+/// # Errors
+/// Only when the program was built from damaged files.
+pub(crate) fn open_embedded(invocation: &Invocation, embedded: &EmbeddedUpscaler) -> Result<NamedUpscaler, Failure> {
+    let network = embedded.open(&options(invocation)).map_err(|e| failed(invocation, &e))?;
+    Ok(NamedUpscaler { name: embedded.name.to_owned(), path: None, network })
+}
+
+fn options(invocation: &Invocation) -> LoadOptions {
+    LoadOptions::inference(dtype(invocation.text("precision")))
 }
 
 /// Opens the network that draws faces: the one that `--face` names, else one in the model folders.
@@ -103,7 +119,8 @@ pub(crate) fn open_detector(
     let path = match invocation.path("face-detector") {
         Some(path) => path.to_owned(),
         None => {
-            let files = files(invocation, DETECTOR_FOLDERS, DETECTOR_ENDINGS, drawing.path.parent());
+            let files =
+                files(invocation, DETECTOR_FOLDERS, DETECTOR_ENDINGS, drawing.path.as_deref().and_then(Path::parent));
             called(&files, DETECTORS).ok_or_else(|| Failure::Failed(invocation.messages().no_face_detector()))?.clone()
         }
     };
@@ -123,7 +140,8 @@ fn find(invocation: &Invocation, wanted: &str) -> Result<PathBuf, Failure> {
         return Ok(path.clone());
     }
     let names: Vec<String> = files.iter().map(|path| name_of(path)).collect();
-    let near = nearest(wanted, names.iter().map(String::as_str));
+    let embedded = EMBEDDED_UPSCALERS.iter().map(|network| network.name);
+    let near = nearest(wanted, names.iter().map(String::as_str).chain(embedded));
     Err(Failure::Failed(invocation.messages().no_upscaler(wanted, near)))
 }
 

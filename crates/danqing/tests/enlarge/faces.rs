@@ -50,7 +50,7 @@ fn a_face_is_found_and_drawn_anew_and_the_rest_stays() {
 
     // Nothing of the change taken: the photograph itself.
     let detector = ["--face-detector", "version-RFB-320.pth"];
-    let none = ["enlarge", "face.png", "--face", "GFPGANtiny.safetensors", "--strength", "0", "-o", "none.png"];
+    let none = ["enlarge", "face.png", "-u", "GFPGANtiny.safetensors", "--strength", "0", "-o", "none.png"];
     let output = danqing(folder, &[&none[..], &detector].concat());
     assert!(output.status.success(), "{}", said(&output));
     assert_eq!(changed(&read(folder, "face.png"), &read(folder, "none.png"), 1), (false, false));

@@ -1,6 +1,7 @@
 //! `danqing enlarge` and `danqing compare` as a user calls them.
 
 mod bad_input;
+mod embedded;
 mod faces;
 
 use std::fs;

@@ -117,7 +117,7 @@ fn one(
     } else {
         match work(job, control) {
             Ok(done) => {
-                watch.say(&messages.wrote(&to, done.sizes.1, None, false));
+                watch.say(&messages.wrote(&to, done.sizes.1, None, None));
                 (Some(done), Outcome::Written)
             }
             Err(Failure::Failed(why)) => {

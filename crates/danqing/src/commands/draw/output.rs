@@ -7,15 +7,17 @@ use danqing_imaging::xmp::DigitalSourceType;
 use danqing_imaging::{
     EncodeOptions, Filter, Format, Infotext, Picture, ResizeOptions, remove_leftovers, resize, save,
 };
+use danqing_pipelines::control::Quiet;
+use danqing_pipelines::tasks::enlarge::{EnlargeOptions, Link, enlarge_to};
 
 use crate::commands::Invocation;
 use crate::failure::Failure;
+use crate::wire::NamedUpscaler;
 
 /// Side in pixels that the starter's pictures are brought to.
 pub(super) const STARTER_SIDE: u32 = 512;
 
 /// Where and how pictures are written.
-#[derive(Debug)]
 pub(super) struct Output {
     path: Option<PathBuf>,
     several: bool,
@@ -23,6 +25,8 @@ pub(super) struct Output {
     source: DigitalSourceType,
     /// The size to write, where it is not the one that is drawn.
     enlarged: Option<(u32, u32)>,
+    /// What makes pictures as large; a filter where there is none.
+    networks: Vec<NamedUpscaler>,
 }
 
 impl Output {
@@ -53,7 +57,7 @@ impl Output {
             false => DigitalSourceType::TrainedAlgorithmicMedia,
         };
         let options = invocation.encoding();
-        Ok(Self { path, several, options, source, enlarged: None })
+        Ok(Self { path, several, options, source, enlarged: None, networks: Vec::new() })
     }
 
     /// From now on pictures are brought to this size.
@@ -61,18 +65,27 @@ impl Output {
         self.enlarged = Some(size);
     }
 
-    /// The picture at the size to be written, and whether that is another than it was drawn at.
+    /// From now on they become larger by networks.
+    pub(super) fn enlarge_by(&mut self, networks: Vec<NamedUpscaler>) {
+        self.networks = networks;
+    }
+
+    /// The picture at the size to be written, and the name of what brought it there if it was drawn at another.
     ///
     /// # Errors
     /// When it does not fit into memory.
-    pub(super) fn sized(&self, picture: Picture) -> Result<(Picture, bool), Failure> {
-        match self.enlarged {
-            Some((w, h)) if (picture.width(), picture.height()) != (w, h) => {
-                let options = ResizeOptions { filter: Filter::Lanczos3, ..Default::default() };
-                Ok((resize(&picture, w, h, &options).map_err(|e| Failure::of(&e))?, true))
-            }
-            _ => Ok((picture, false)),
+    pub(super) fn sized(&self, picture: Picture) -> Result<(Picture, Option<String>), Failure> {
+        let Some((w, h)) = self.enlarged.filter(|size| *size != (picture.width(), picture.height())) else {
+            return Ok((picture, None));
+        };
+        if self.networks.is_empty() {
+            let options = ResizeOptions { filter: Filter::Lanczos3, ..Default::default() };
+            return Ok((resize(&picture, w, h, &options).map_err(|e| Failure::of(&e))?, Some("Lanczos".into())));
         }
+        let links: Vec<Link<'_>> = self.networks.iter().map(|n| Link::whole(n.network.as_ref())).collect();
+        let enlarged = enlarge_to(&picture, &links, (w, h), &EnlargeOptions::default(), &Quiet);
+        let names: Vec<&str> = self.networks.iter().map(|network| network.name.as_str()).collect();
+        Ok((enlarged.map_err(|e| Failure::of(&e))?, Some(names.join(" + "))))
     }
 
     /// Writes a picture with its marks and returns its name.

@@ -54,13 +54,13 @@ pub(super) fn run(
         for mut one in drawn {
             let (picture, enlarged) = output.sized(one.picture)?;
             let size = (picture.width(), picture.height());
-            if enlarged {
+            if let Some(upscaler) = &enlarged {
                 one.infotext.set("Postprocess upscale to", format!("{}x{}", size.0, size.1));
-                one.infotext.set("Postprocess upscaler", "Lanczos");
+                one.infotext.set("Postprocess upscaler", upscaler);
             }
             let path = output.write(picture, &one.infotext, one.seed)?;
             if !invocation.is("quiet") {
-                let sentence = messages.wrote(&path.display().to_string(), size, Some(one.seed), enlarged);
+                let sentence = messages.wrote(&path.display().to_string(), size, Some(one.seed), enlarged.as_deref());
                 print(&format!("{sentence}\n"))?;
             }
         }

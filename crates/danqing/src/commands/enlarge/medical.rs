@@ -5,13 +5,13 @@ use danqing_imaging::{DecodeLimits, Warning, write_atomic};
 use danqing_pipelines::control::Control;
 use danqing_pipelines::tasks::enlarge::Enlargement;
 
-use super::networks::Chain;
+use super::networks::{Chain, Look};
 use super::{Done, Job, Session};
 use crate::commands::batch::Frame;
 use crate::failure::Failure;
 
 impl Session<'_> {
-    pub(super) fn medical(&self, bytes: &[u8], job: &Job, control: &dyn Control) -> Result<Done, Failure> {
+    pub(super) fn medical(&self, bytes: &[u8], job: &Job, look: &Look, control: &dyn Control) -> Result<Done, Failure> {
         if !is_dicom(bytes) {
             return Err(Failure::Failed(self.invocation.messages().no_dicom(&job.to.display().to_string())));
         }
@@ -19,11 +19,11 @@ impl Session<'_> {
         let dicom = Dicom::open(bytes, &limits).map_err(|e| Failure::of(&e))?;
         self.warn(job, &[Warning::NotForDiagnosis]);
         let from = (dicom.width(), dicom.height());
-        let chain = self.networks.chain();
-        if chain.restores_faces() {
+        if self.networks.restores_faces() {
             return Err(Failure::Failed(self.invocation.messages().not_both("--face", "DICOM")));
         }
-        let to = self.target(from, &chain, None);
+        let chain = self.chain(job, from, None, look)?;
+        let to = chain.to;
         limits.check_size(to.0, to.1).map_err(|e| Failure::of(&e))?;
         let count = dicom.frames() as usize;
         let mut frames = Vec::with_capacity(count);
@@ -36,7 +36,7 @@ impl Session<'_> {
         let options = DeriveOptions { description, series: None };
         let derived = dicom.derive(&frames, scale, &options).map_err(|e| Failure::of(&e))?;
         write_atomic(&job.to, &derived).map_err(|e| Failure::of(&e))?;
-        Ok(chain.done((from, to)))
+        Ok(self.done(&chain, from))
     }
 
     /// A frame's values between its least and its greatest, enlarged.

@@ -4,6 +4,7 @@ use danqing_imaging::animation::{Animation, AnimationHeader, AnimationWriter, Fr
 use danqing_imaging::{AtomicFile, DecodeLimits, Format};
 use danqing_pipelines::control::Control;
 
+use super::networks::Look;
 use super::{Done, Job, Session};
 use crate::commands::batch::Frame;
 use crate::failure::Failure;
@@ -14,12 +15,13 @@ impl Session<'_> {
         animation: Animation<'_>,
         format: Format,
         job: &Job,
+        look: &Look,
         control: &dyn Control,
     ) -> Result<Done, Failure> {
         self.warn(job, animation.warnings());
         let from = animation.size();
-        let chain = self.networks.chain();
-        let to = self.target(from, &chain, None);
+        let chain = self.chain(job, from, None, look)?;
+        let to = chain.to;
         DecodeLimits::default().check_size(to.0, to.1).map_err(|e| Failure::of(&e))?;
         let frames = animation.frames();
         let mut metadata = animation.metadata().clone();
@@ -38,9 +40,9 @@ impl Session<'_> {
         }
         writer.finish().map_err(|e| Failure::of(&e))?;
         file.commit().map_err(|e| Failure::of(&e))?;
-        if chain.restores_faces() {
+        if self.networks.restores_faces() {
             self.tell_of_faces(job, &faces);
         }
-        Ok(chain.done((from, to)))
+        Ok(self.done(&chain, from))
     }
 }

@@ -21,7 +21,7 @@ pub(super) static GROUPS: &[Group] = &[
     Group {
         title: text("Size", "尺寸"),
         arguments: &[
-            Argument::option("scale", "N", Kind::Number(0.01, 64.0), text("Times the picture's size; the network's own when no size is given", "放大倍数；不指定尺寸时由网络决定")),
+            Argument::option("scale", "N", Kind::Number(0.01, 64.0), text("Times the picture's size; when no size is given, two, or as often as the networks of --upscaler make it larger", "放大倍数；不指定尺寸时为两倍，或由 --upscaler 的网络决定")),
             Argument::option("width", "N", Kind::Count(1, 65_535), text("To this width", "放大到此宽度")),
             Argument::option("height", "N", Kind::Count(1, 65_535), text("To this height", "放大到此高度")),
             Argument::option("fit", "WxH", Kind::Size, text("The largest that fits", "放大到不超过此尺寸")),
@@ -30,7 +30,8 @@ pub(super) static GROUPS: &[Group] = &[
     Group {
         title: text("Networks", "网络"),
         arguments: &[
-            Argument::option("upscaler", "NAME,...", Kind::Text, text("Network files, or names of files in the model folders; several with commas, in their order; `face` among them restores faces there, `cubic` alone is the filter", "网络文件或模型文件夹中的名称；多个用逗号分隔，依次使用；其中的 `face` 在该处修复人脸，单独的 `cubic` 为三次插值")).short('u'),
+            Argument::option("upscaler", "NAME,...", Kind::Text, text("Networks, several with commas, in their order: embedded ones (photo-x2, photo-x4, art-x4, live-x2, clean-x1, whatever other file has such a name; a path means the file), files, or names of files in the model folders; `face` restores faces there, `cubic` alone is the filter", "网络，多个用逗号分隔，依次使用：内置网络（photo-x2、photo-x4、art-x4、live-x2、clean-x1，同名文件须写路径）、文件，或模型文件夹中的名称；`face` 在该处修复人脸，单独的 `cubic` 为三次插值")).short('u'),
+            Argument::switch("auto", text("Look at each picture (noise, JPEG, drawing or photograph) and choose by that what cleans and enlarges it", "查看每张图片（噪点、JPEG、图画或照片），据此选择清理和放大的网络")),
             Argument::option("strength", "N", Kind::Number(0.0, 1.0), text("How much of what networks that clean or draw faces without enlarging change is taken", "不放大的去噪、修复和人脸网络的强度")),
             Argument::option("face", "FILE", Kind::Text, text("Network that draws faces anew (GFPGAN), file or name; faces are restored last unless `face` stands in --upscaler", "重画人脸的网络（GFPGAN），文件或名称；除非 --upscaler 中有 `face`，否则最后修复人脸")),
             Argument::option("face-detector", "FILE", Kind::Path, text("Network that finds them: RetinaFace, or RFB-320, which takes every face for upright; looked for in the model folders when not given", "查找人脸的网络：RetinaFace，或把人脸一律视为正立的 RFB-320；不给则在模型文件夹中查找")),

@@ -8,7 +8,7 @@ use danqing_imaging::{
 use danqing_pipelines::control::Control;
 use danqing_pipelines::tasks::enlarge::SampleEnlargement;
 
-use super::networks::Chain;
+use super::networks::{Chain, Look};
 use super::{Done, Job, Session};
 use crate::commands::batch::rewrite;
 use crate::decoder;
@@ -23,16 +23,17 @@ impl Session<'_> {
         bytes: Vec<u8>,
         format: Format,
         job: &Job,
+        look: &Look,
         control: &dyn Control,
     ) -> Result<Done, Failure> {
         let rows = decoder::rows(bytes).map_err(|e| Failure::of(&e))?;
         self.warn(job, rows.warnings());
         let from = (rows.header().width, rows.header().height);
-        let chain = self.networks.chain();
-        let to = self.target(from, &chain, rows.header().metadata.original_size());
+        let chain = self.chain(job, from, rows.header().metadata.original_size(), look)?;
+        let to = chain.to;
         self.write(rows, to, &chain, format, job, control)?;
         self.compare(job, &chain)?;
-        Ok(chain.done((from, to)))
+        Ok(self.done(&chain, from))
     }
 
     /// Writes the sheet that `--compare` asks for.

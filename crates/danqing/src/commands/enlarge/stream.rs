@@ -12,7 +12,7 @@ use danqing_pipelines::control::Control;
 use danqing_pipelines::request::Event;
 use danqing_pipelines::tasks::enlarge::{EnlargeOptions, Enlargement, Link};
 
-use super::networks::Networks;
+use super::networks::{Look, Networks};
 use crate::commands::Invocation;
 use crate::failure::Failure;
 use crate::progress::{Watch, catch_interrupts, interrupted};
@@ -39,19 +39,22 @@ pub(super) fn run(invocation: &Invocation, kind: &str, options: &EnlargeOptions)
     let mut input = BufReader::with_capacity(1 << 20, stdin());
     catch_interrupts(messages)?;
     let watch = Watch::new(invocation.language, invocation.is("quiet"), None, false);
-    let networks = Networks::open(invocation, &watch)?;
+    if invocation.is("auto") {
+        return Err(Failure::Usage(messages.not_both("--stream", "--auto")));
+    }
+    let networks = Networks::open(invocation, &watch, options.size)?;
     let header = match (kind, size_of(kind)) {
         ("y4m", _) => VideoHeader::read(&mut input, &limits),
         (_, Some((width, height))) => VideoHeader::rgb24(width, height, &limits),
         _ => return Err(Failure::Usage(messages.bad_stream(kind))),
     };
     let header = header.map_err(|e| Failure::of(&e))?;
-    let chain = networks.chain();
-    if chain.restores_faces() {
+    if networks.restores_faces() {
         return Err(Failure::Usage(messages.not_both("--stream", "--face")));
     }
+    let chain = networks.chain((header.width, header.height), None, &Look::Video)?;
     let links = chain.parts().concat();
-    let (width, height) = options.size.of((header.width, header.height), chain.scale());
+    let (width, height) = chain.to;
     limits.check_size(width, height).map_err(|e| Failure::of(&e))?;
     let result = header.resized(width, height);
     let work = Work { header: &header, result: &result, links: &links, options };

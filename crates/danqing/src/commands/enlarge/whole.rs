@@ -5,7 +5,7 @@ use danqing_pipelines::control::Control;
 use danqing_pipelines::tasks::enlarge::{EnlargeOptions, enlarge_to};
 use danqing_pipelines::tasks::faces::{FaceOptions, FoundFace, restore_faces};
 
-use super::networks::Chain;
+use super::networks::{Chain, Look};
 use super::{Done, Job, Session};
 use crate::commands::batch::Frame;
 use crate::decoder;
@@ -13,21 +13,27 @@ use crate::failure::Failure;
 
 impl Session<'_> {
     /// A picture that stands still, with its faces restored.
-    pub(super) fn still_whole(&self, bytes: &[u8], job: &Job, control: &dyn Control) -> Result<Done, Failure> {
+    pub(super) fn still_whole(
+        &self,
+        bytes: &[u8],
+        job: &Job,
+        look: &Look,
+        control: &dyn Control,
+    ) -> Result<Done, Failure> {
         let failed = |e| Failure::of(&e);
         let deep = decoder::decode_apart(bytes).map_err(failed)?;
         self.warn(job, &deep.warnings);
         let picture = deep.into_picture().map_err(failed)?;
         let from = (picture.width(), picture.height());
-        let chain = self.networks.chain();
-        let to = self.target(from, &chain, picture.metadata.original_size());
+        let chain = self.chain(job, from, picture.metadata.original_size(), look)?;
+        let to = chain.to;
         Format::for_labelled(&job.to).map_err(failed)?;
         let (mut picture, found) = self.whole(picture, &chain, to, control)?;
         self.label(&mut picture.metadata, &chain);
         save(&job.to, &picture, &self.invocation.encoding()).map_err(failed)?;
         self.tell_of_faces(job, &found);
         self.compare(job, &chain)?;
-        Ok(chain.done((from, to)))
+        Ok(self.done(&chain, from))
     }
 
     /// The chain over a picture: its parts one after the other, and what restores faces between them. The size that is asked for
