@@ -1,5 +1,5 @@
-//! What `danqing shrink` saves: `cargo xtask quality shrink --pictures FOLDER [--webp] NETWORK...` compares pictures reduced twofold, written as
-//! JPEG (or lossy WebP) and brought back by a network with plain files of the same kind and number of bytes.
+//! What `danqing shrink` saves: `cargo xtask quality shrink --pictures FOLDER [--webp] NETWORK[+NETWORK]...` compares pictures reduced twofold, written as
+//! JPEG (or lossy WebP) and brought back by networks with plain files of the same kind and number of bytes.
 //!
 //! For each quality of the small file the table gives bits per pixel of the original and PSNR on luma after enlarging (by the cubic filter
 //! and by each network), beside the PSNR of a plain file of as many bytes, interpolated over the logarithm of its bytes between qualities.
@@ -18,6 +18,8 @@ use danqing_pipelines::tasks::enlarge::{EnlargeOptions, Link, TargetSize, enlarg
 use danqing_tensor::DType;
 
 type Failure = Box<dyn std::error::Error>;
+/// Networks that work one after the other.
+type Chain = Vec<Box<dyn Upscaler>>;
 
 const PLAIN: [u8; 12] = [1, 3, 5, 8, 12, 18, 25, 35, 50, 65, 80, 92];
 const SMALL: [u8; 6] = [30, 50, 70, 80, 90, 97];
@@ -52,19 +54,21 @@ fn table() -> Result<(), Failure> {
     }
     let folder = folder.ok_or("--pictures names the folder of the pictures to measure on")?;
     let options = LoadOptions::inference(DType::F32);
-    let networks: Vec<Box<dyn Upscaler>> =
-        paths.iter().map(|path| open_named(path, &options)).collect::<Result<_, _>>()?;
+    let open = |path: &str| open_named(path, &options);
+    let chains: Vec<Chain> =
+        paths.iter().map(|path| path.split('+').map(open).collect::<Result<Chain, _>>()).collect::<Result<_, _>>()?;
     let mut files: Vec<PathBuf> = std::fs::read_dir(&folder)?.filter_map(|e| Some(e.ok()?.path())).collect();
     files.retain(|path| Format::for_writing(path).is_ok());
     files.sort();
-    let mut rows = vec![Row { brought_back: vec![0.0; networks.len() + 1], ..Row::default() }; SMALL.len()];
+    let mut rows = vec![Row { brought_back: vec![0.0; chains.len() + 1], ..Row::default() }; SMALL.len()];
     for file in &files {
-        measure(file, format, &networks, &mut rows).map_err(|e| format!("{}: {e}", file.display()))?;
+        measure(file, format, &chains, &mut rows).map_err(|e| format!("{}: {e}", file.display()))?;
         eprintln!("{}", file.display());
     }
     let n = files.len() as f64;
     println!("{} pictures of {}; PSNR on luma, no border left out.\n", files.len(), folder.display());
-    let names = paths.iter().map(|p| Path::new(p).file_stem().unwrap_or_default().to_string_lossy().into_owned());
+    let stem = |path: &str| Path::new(path).file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let names = paths.iter().map(|chain| chain.split('+').map(stem).collect::<Vec<_>>().join(" + "));
     let names: Vec<String> = ["bicubic".to_owned()].into_iter().chain(names).collect();
     let kind = format.name();
     println!("| {kind} of the half | bits a pixel | plain {kind}, same bytes | {} |", names.join(" | "));
@@ -78,7 +82,7 @@ fn table() -> Result<(), Failure> {
     Ok(())
 }
 
-fn measure(file: &Path, format: Format, networks: &[Box<dyn Upscaler>], rows: &mut [Row]) -> Result<(), Failure> {
+fn measure(file: &Path, format: Format, chains: &[Chain], rows: &mut [Row]) -> Result<(), Failure> {
     let limits = DecodeLimits::default();
     let picture = open(file, &limits)?.flattened([255; 3]);
     let (width, height) = (picture.width() / 2, picture.height() / 2);
@@ -105,9 +109,9 @@ fn measure(file: &Path, format: Format, networks: &[Box<dyn Upscaler>], rows: &m
         let small = decode(&bytes, &limits)?;
         row.bits += bytes.len() as f64 * 8.0 / pixels;
         row.plain += interpolated(&plain, bytes.len() as f64);
-        let chains = std::iter::once(None).chain(networks.iter().map(Some));
-        for (sum, network) in row.brought_back.iter_mut().zip(chains) {
-            let links: Vec<Link<'_>> = network.map(|n| Link::whole(n.as_ref())).into_iter().collect();
+        let filter = Chain::new();
+        for (sum, chain) in row.brought_back.iter_mut().zip(std::iter::once(&filter).chain(chains)) {
+            let links: Vec<Link<'_>> = chain.iter().map(|n| Link::whole(n.as_ref())).collect();
             *sum += compare(&picture, &enlarge(&small, &links, &options, &Quiet)?, 0)?.psnr;
         }
     }
