@@ -112,7 +112,11 @@ mod tests {
             assert_eq!((info.scale, info.channels), (network.scale, 3), "{}", network.name);
             let grey = Tensor::full(&[1, 32, 32, 3], 0.5, DType::F32).unwrap();
             let made = opened.forward(&grey).unwrap().to_vec();
-            assert!(made.iter().all(|v| (v - 0.5).abs() < 0.1), "{}", network.name);
+            // At the border the networks see the zeros beyond it.
+            let (side, border) = (32 * network.scale, 8 * network.scale);
+            let inside = |at: usize| (border..side - border).contains(&at);
+            let mut inner = made.chunks_exact(3).enumerate().filter(|(i, _)| inside(i / side) && inside(i % side));
+            assert!(inner.all(|(_, pixel)| pixel.iter().all(|v| (v - 0.5).abs() < 0.03)), "{}", network.name);
             assert!(network.subject != Subject::Video || info.parameters <= 12_000, "{}", network.name);
             assert!(embedded_upscaler(network.name).is_some());
         }
