@@ -88,6 +88,9 @@ unsafe impl<O: Sync> Sync for Product<'_, O> {}
 /// Bytes of outputs that are no longer cached when they are written.
 const FORGOTTEN: usize = 1 << 20;
 
+/// What finishing a value costs, in multiplications and additions of the fastest products: it decides where channels are few.
+const FINISHING: usize = 256;
+
 /// How panels are cut into groups of at most `most`, as even as possible: a lone last panel would waste registers.
 pub(crate) fn groups(panels: usize, most: usize) -> Vec<(usize, usize)> {
     let count = panels.div_ceil(most);
@@ -122,7 +125,7 @@ pub(crate) unsafe fn run<O: Element>(product: &Product<'_, O>) {
             tile_bytes: TILE * k * product.b.precision().bytes(),
             groups: groups.len(),
             group_bytes: widest * product.b.panel_bytes(),
-            work: tiles.len() * TILE * n * k * product.taps.len() * 2,
+            work: tiles.len() * TILE * n * (k * product.taps.len() * 2 + FINISHING),
             threads: threads(),
         },
     );

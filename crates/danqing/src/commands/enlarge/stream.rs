@@ -103,7 +103,7 @@ impl Work<'_> {
         let header = self.header.clone();
         spawn(move || read(&header, input, &to_networks));
         scope(|scope| {
-            let writer = scope.spawn(move || write(self.result, &enlarged));
+            let writer = scope.spawn(move || write(self.result, self.header.height, &enlarged));
             let outcome = self.enlarge(&frames, &to_output, told);
             drop(to_output);
             let written = writer.join().unwrap_or_else(|_| Err(std::io::Error::other("its thread stopped")));
@@ -116,29 +116,27 @@ impl Work<'_> {
 
     fn enlarge(
         &self,
-        frames: &Receiver<Result<Vec<u8>, ImagingError>>,
-        to_output: &SyncSender<Vec<u8>>,
+        frames: &Receiver<Result<Vec<f32>, ImagingError>>,
+        to_output: &SyncSender<Vec<f32>>,
         told: &dyn Fn(u64, Instant),
     ) -> Result<(), Ended> {
         let (began, mut last, mut count) = (Instant::now(), Instant::now(), 0);
         let size = |header: &VideoHeader| (header.width, header.height);
-        let mut values = Vec::new();
+        let values_in_all = self.result.width as usize * self.result.height as usize * 3;
         for frame in frames {
             if interrupted() {
                 return Err(TaskError::Stopped.into());
             }
-            let colours = self.header.to_unit_f32(&frame.map_err(TaskError::from)?);
+            let colours = frame.map_err(TaskError::from)?;
+            let mut values = Vec::with_capacity(values_in_all);
             let mut enlargement = Enlargement::new(self.links, size(self.header), size(self.result), 3, self.options)?;
-            values.clear();
             for row in colours.chunks_exact(self.header.width as usize * 3) {
                 enlargement.push(row, &Silent, &mut |line| {
                     values.extend_from_slice(line);
                     Ok(())
                 })?;
             }
-            let mut bytes = Vec::new();
-            self.result.from_unit_f32(&values, self.header.height, &mut bytes).map_err(TaskError::from)?;
-            if to_output.send(bytes).is_err() {
+            if to_output.send(values).is_err() {
                 // The writer has stopped, and says why.
                 return Ok(());
             }
@@ -153,16 +151,17 @@ impl Work<'_> {
     }
 }
 
+/// Reads frames and brings them to RGB, beside the networks.
 fn read(
     header: &VideoHeader,
     mut input: BufReader<std::io::Stdin>,
-    to_networks: &SyncSender<Result<Vec<u8>, ImagingError>>,
+    to_networks: &SyncSender<Result<Vec<f32>, ImagingError>>,
 ) {
+    let mut frame = Vec::new();
     loop {
-        let mut frame = Vec::new();
         let read = match header.read_frame(&mut input, &mut frame) {
             Ok(false) => return,
-            Ok(true) => Ok(frame),
+            Ok(true) => Ok(header.to_unit_f32(&frame)),
             Err(error) => Err(error),
         };
         let failed = read.is_err();
@@ -172,11 +171,14 @@ fn read(
     }
 }
 
-fn write(header: &VideoHeader, frames: &Receiver<Vec<u8>>) -> std::io::Result<()> {
+/// Writes RGB as frames whose colours are those of frames `matrix_height` high.
+fn write(header: &VideoHeader, matrix_height: u32, frames: &Receiver<Vec<f32>>) -> std::io::Result<()> {
     let mut output = BufWriter::with_capacity(1 << 20, stdout().lock());
     header.write(&mut output)?;
-    for frame in frames {
-        header.write_frame(&mut output, &frame)?;
+    let mut bytes = Vec::new();
+    for values in frames {
+        header.from_unit_f32(&values, matrix_height, &mut bytes).map_err(std::io::Error::other)?;
+        header.write_frame(&mut output, &bytes)?;
         // Whoever looks at the other end sees each frame when it is done.
         output.flush()?;
     }
