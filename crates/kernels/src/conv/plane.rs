@@ -33,35 +33,31 @@ impl<E: Element> Plane<E> {
         Plane { values: PooledBuf::zeroed(len), batch, height, width, channels }
     }
 
-    /// A map whose pixels are stale and must be written before they are read. Every convolution that reads it must take all of
-    /// its channels, of which there are enough that what is read beyond a pixel belongs to the next one ([`Plane::may_be_stale`]).
+    /// A map whose pixels are stale and must be written, rows as a whole, before they are read. Every convolution that reads it must
+    /// take all of its channels.
     pub fn stale(batch: usize, height: usize, width: usize, channels: usize) -> Self {
-        assert!(
-            Self::may_be_stale(channels),
-            "{channels} channels: products would read pixels that are not written yet"
-        );
+        if channels == 0 {
+            return Self::zeroed(batch, height, width, channels);
+        }
         let len = batch * (height + 2) * (width + 2) * channels + BEHIND;
         let mut plane = Plane { values: PooledBuf::dirty(len), batch, height, width, channels };
         let (line, lines) = ((width + 2) * channels, height + 2);
+        // Products over one or three pixels are rounded up to blocks. At the end of a row that reaches into the next, which may not
+        // be written yet.
+        let beyond = |k: usize| k.next_multiple_of(BLOCK) - k;
+        let reached = channels + beyond(channels).max(beyond(3 * channels));
         for image in plane.values[..len - BEHIND].chunks_exact_mut((line * lines).max(1)) {
             for (y, row) in image.chunks_exact_mut(line).enumerate() {
                 if y == 0 || y + 1 == lines {
                     row.fill(E::ZERO);
                 } else {
-                    row[..channels].fill(E::ZERO);
+                    row[..reached.min(line)].fill(E::ZERO);
                     row[line - channels..].fill(E::ZERO);
                 }
             }
         }
         plane.values[len - BEHIND..].fill(E::ZERO);
         plane
-    }
-
-    /// Whether [`Plane::stale`] takes so many channels: products over one or three pixels are rounded up to blocks, by no more than
-    /// a pixel then.
-    pub fn may_be_stale(channels: usize) -> bool {
-        let beyond = |k: usize| k.next_multiple_of(BLOCK) - k;
-        channels > 0 && beyond(channels).max(beyond(3 * channels)) <= channels
     }
 
     /// Batch, height, width, channels.

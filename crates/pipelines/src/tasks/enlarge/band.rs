@@ -31,6 +31,8 @@ pub(super) struct Band<'a> {
     fade: usize,
     /// Rows of the result that the band below fades into.
     pending: Vec<f32>,
+    /// Memory for the rows of a band.
+    lines: Vec<f32>,
     /// Of a network that knows luma alone: the two colour differences on their way.
     chroma: Option<Chroma>,
 }
@@ -71,7 +73,21 @@ impl<'a> Band<'a> {
         // What lies near a tile's edge is less like the whole. Not more than two tiles meet along an axis.
         let fade = if info.exact { 0 } else { (info.overlap / 2).min(tile / 2) };
         let (rows, pending) = (VecDeque::new(), Vec::new());
-        Self { network, strength, width, height, tile, rows, first: 0, next: 0, done: 0, fade, pending, chroma }
+        Self {
+            network,
+            strength,
+            width,
+            height,
+            tile,
+            rows,
+            first: 0,
+            next: 0,
+            done: 0,
+            fade,
+            pending,
+            lines: Vec::new(),
+            chroma,
+        }
     }
 
     /// Tiles of the whole picture.
@@ -108,12 +124,15 @@ impl<'a> Band<'a> {
         let (scale, channels) = (info.scale, info.channels);
         let made = self.faded(down.keep, self.height);
         let pitch = self.width * scale * channels;
-        let mut lines = vec![0.0; (made.1 - made.0) * scale * pitch];
+        // Every value is written: what the last band left need not be cleared.
+        let mut lines = std::mem::take(&mut self.lines);
+        lines.resize((made.1 - made.0) * scale * pitch, 0.0);
         for start in (0..self.width).step_by(self.tile) {
             let across = Span::new(start, self.tile, info.overlap, self.width);
             let tile = self.tile_of(across, down)?;
             let out = no_grad(|| self.network.forward(&tile))?;
-            let (tile_width, values) = (out.dim(2), out.cast(DType::F32)?.to_vec());
+            let (tile_width, out) = (out.dim(2), out.cast(DType::F32)?.contiguous()?);
+            let values = out.as_slice_f32()?;
             let columns = self.faded(across.keep, self.width);
             let skip = [(made.0 - down.read.0) * scale, (columns.0 - across.read.0) * scale];
             let kept = (columns.1 - columns.0) * scale * channels;
@@ -149,6 +168,7 @@ impl<'a> Band<'a> {
                 None => sink(line)?,
             }
         }
+        self.lines = lines;
         Ok(())
     }
 
@@ -177,9 +197,12 @@ impl<'a> Band<'a> {
         let side = |(start, end): (usize, usize)| (end - start).max(info.least).next_multiple_of(info.multiple);
         let (width, height) = (side(across.read), side(down.read));
         let mut values = Vec::with_capacity(width * height * info.channels);
+        let inside = across.read.1 - across.read.0;
         for y in 0..height {
             let row = &self.rows[mirrored(y, down.read) - self.first];
-            for x in 0..width {
+            let whole = if info.channels == 1 { 0 } else { inside.min(width) };
+            values.extend_from_slice(&row[across.read.0 * 3..][..whole * 3]);
+            for x in whole..width {
                 let at = mirrored(x, across.read) * 3;
                 match info.channels {
                     1 => values.push(luma(&row[at..at + 3])),

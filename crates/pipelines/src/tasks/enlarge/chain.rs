@@ -130,6 +130,12 @@ fn through(
             None => sink(row),
         };
     };
+    if rest.is_empty() {
+        return band.push(row, progress, &mut |line| match resize {
+            Some(resampler) => resampler.push(line, &mut *sink),
+            None => sink(line),
+        });
+    }
     // The links behind need the progress too, while this one is at work: rows wait for it.
     let mut made = Vec::new();
     band.push(row, progress, &mut |line| {
