@@ -258,7 +258,7 @@ fn spoilt(values: &[f32], side: usize, dice: &mut Dice) -> Result<Vec<f32>, Data
     if dice.chance(0.75) {
         return through_jpeg(&noisy, side, 30 + dice.below(66) as u8);
     }
-    Ok(noisy.iter().map(|v| (v.clamp(0.0, 1.0) * 255.0).round() / 255.0).collect())
+    Ok(rounded(noisy))
 }
 
 /// What is left of a square of RGB after JPEG.
