@@ -247,7 +247,7 @@ impl Messages for Chinese {
     fn no_upscaler(&self, name: &str, near: Option<&str>) -> String {
         let near = near.map_or_else(String::new, |n| format!("，是否指 {n:?}？"));
         format!(
-            "没有名为 {name:?} 的放大网络{near}。请给出路径，或模型文件夹（设置项 `models`）下 upscale_models、ESRGAN、RealESRGAN、SwinIR 中的文件名"
+            "没有名为 {name:?} 的放大网络{near}。请给出路径、内置网络名（见 `danqing models`），或模型文件夹（设置项 `models`）下 upscale_models、ESRGAN、RealESRGAN、SwinIR 中的文件名"
         )
     }
 

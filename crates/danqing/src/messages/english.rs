@@ -244,7 +244,7 @@ impl Messages for English {
     fn no_upscaler(&self, name: &str, near: Option<&str>) -> String {
         let near = near.map_or_else(|| ".".into(), |n| format!("; did you mean {n:?}?"));
         format!(
-            "there is no upscaler {name:?}{near} Give a path, or the name of a file in the upscale_models, ESRGAN, RealESRGAN or SwinIR folder of a model folder (setting `models`)"
+            "there is no upscaler {name:?}{near} Give a path, an embedded network (`danqing models` lists them), or the name of a file in the upscale_models, ESRGAN, RealESRGAN or SwinIR folder of a model folder (setting `models`)"
         )
     }
 

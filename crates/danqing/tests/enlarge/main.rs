@@ -129,6 +129,8 @@ fn wishes_that_make_no_sense_are_refused() {
         (&["enlarge"][..], 2, "danqing enlarge --help"),
         (&["enlarge", "a.png", "--scale", "2", "--width", "9"], 2, "--scale and --width"),
         (&["enlarge", "a.png", "-u", "gone"], 1, "there is no upscaler \"gone\""),
+        (&["enlarge", "a.png", "-u", "gone"], 1, "`danqing models` lists them"),
+        (&["enlarge", "a.png", "-u", "photo-x3"], 1, "did you mean \"photo-x2\""),
         (&["enlarge", "a.png", "-u", "a.png"], 1, "a.png"),
         (&["enlarge", "a.png", "a.png", "-o", "out", "--compare", "s.png"], 1, "two pictures"),
         (&["enlarge", ".", "b.png", "-o", "out", "--compare", "s.png"], 2, "--compare is for one picture"),
