@@ -12,7 +12,7 @@ use crate::container::{Reading, check_jpeg, frames_of, read_noting};
 use crate::exif::{ExifView, set_upright};
 use crate::format::READABLE;
 use crate::{Channels, DecodeLimits, DeepPicture, Format, ImagingError, Metadata, Picture, Samples, Warning};
-use crate::{dicom, grey_alpha, ink};
+use crate::{avif, dicom, grey_alpha, ink};
 
 /// Deflate cannot do better than 1032:1, so a PNG with more pixels than this per byte is cut off or lies.
 pub(crate) const HIGHEST_DEFLATE_RATIO: u64 = 1032;
@@ -57,7 +57,11 @@ pub fn read_file(path: &Path, limits: &DecodeLimits) -> Result<Vec<u8>, ImagingE
 pub fn probe(bytes: &[u8], limits: &DecodeLimits) -> Result<(Format, u32, u32), ImagingError> {
     let format = sniff(bytes)?;
     guarded(format, || {
-        let special = if format == Format::Tiff { grey_alpha::size(bytes) } else { None };
+        let special = match format {
+            Format::Tiff => grey_alpha::size(bytes),
+            Format::Avif => Some(avif::size(bytes)?),
+            _ => None,
+        };
         let (width, height) = match special {
             Some(size) => size,
             None => decoder(format, bytes)?.dimensions(),
@@ -77,7 +81,7 @@ pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Picture, ImagingErr
 }
 
 /// Decodes a picture in the channels and depth of its file: PNG, JPEG, WebP, GIF (of animations the first frame), BMP,
-/// TIFF (the first page), DICOM (the first frame, under the window it asks for; see [`crate::dicom`]). Palettes become
+/// TIFF (the first page), AVIF (the still picture), DICOM (the first frame, under the window it asks for; see [`crate::dicom`]). Palettes become
 /// colours, floats 16-bit values; the EXIF orientation is applied. What was odd about the file although its pixels are
 /// right stands in [`DeepPicture::warnings`].
 ///
@@ -97,7 +101,10 @@ pub fn decode_deep(bytes: &[u8], limits: &DecodeLimits) -> Result<DeepPicture, I
         let channels = picture.channels();
         divide_by_alpha(picture.samples_mut(), channels);
     }
+    // A reader may have made a profile of what the pixels say; one that the file carries counts more.
+    let made = picture.metadata.icc.take();
     picture.metadata = about.metadata;
+    picture.metadata.icc = picture.metadata.icc.or(made);
     picture.warnings.extend(about.warnings);
     let channels = picture.channels();
     check_profile(&mut picture.metadata, channels, &mut picture.warnings);
@@ -119,7 +126,9 @@ pub(crate) fn beside(format: Format, bytes: &[u8], limits: &DecodeLimits) -> Bes
     let Reading { mut metadata, mut warnings } = read_noting(format, bytes, limits);
     // A TIFF file is itself what an EXIF block is.
     let tags = if format == Format::Tiff { Some(bytes) } else { metadata.exif.as_deref() }.and_then(ExifView::parse);
-    let orientation = tags.and_then(|view| view.orientation()).unwrap_or(1);
+    // An AVIF is turned as its boxes say, whatever EXIF says.
+    let turned = tags.filter(|_| format != Format::Avif);
+    let orientation = turned.and_then(|view| view.orientation()).unwrap_or(1);
     let associated_alpha = format == Format::Tiff && tags.is_some_and(|view| view.has_associated_alpha());
     let more_pages = format == Format::Tiff && tags.is_some_and(|view| view.has_another());
     if let Some(exif) = &mut metadata.exif {
@@ -175,6 +184,9 @@ fn decode_pixels(
     profile: Option<&[u8]>,
     limits: &DecodeLimits,
 ) -> Result<DeepPicture, ImagingError> {
+    if format == Format::Avif {
+        return avif::decode(bytes, limits);
+    }
     if format == Format::Jpeg {
         check_jpeg(bytes)?;
     }

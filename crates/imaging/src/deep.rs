@@ -274,6 +274,30 @@ impl DeepPicture {
         Self { width, height, samples, ..self }
     }
 
+    /// A part of the picture; metadata and warnings stay.
+    ///
+    /// # Errors
+    /// [`ImagingError::Shape`] when the part is empty or reaches outside.
+    pub fn cropped(self, left: u32, top: u32, width: u32, height: u32) -> Result<Self, ImagingError> {
+        let inside = |start: u32, length: u32, side: u32| start.checked_add(length).is_some_and(|end| end <= side);
+        let (whole, count) = (self.width as usize, self.channels.count());
+        let rows = if inside(left, width, self.width) && inside(top, height, self.height) {
+            top as usize..(top + height) as usize
+        } else {
+            0..0
+        };
+        let row = |y: usize| {
+            let start = (y * whole + left as usize) * count;
+            start..start + width as usize * count
+        };
+        let samples = match &self.samples {
+            Samples::U8(values) => Samples::U8(rows.flat_map(|y| &values[row(y)]).copied().collect()),
+            Samples::U16(values) => Samples::U16(rows.flat_map(|y| &values[row(y)]).copied().collect()),
+        };
+        check_shape(width, height, self.channels, samples.view().len())?;
+        Ok(Self { width, height, samples, ..self })
+    }
+
     /// The picture in 8 bits and colour, as it is shown. A profile for grey is applied, since it says nothing about
     /// colours; one for colours stays. Warnings are left behind.
     ///

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::ImagingError;
+use crate::container::is_avif;
 
 /// A kind of picture file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -19,9 +20,11 @@ pub enum Format {
     Bmp,
     /// TIFF; of several pages the first is read.
     Tiff,
+    /// AVIF; read only.
+    Avif,
 }
 
-pub(crate) const READABLE: &str = "PNG, JPEG, WebP, GIF, BMP, TIFF, DICOM";
+pub(crate) const READABLE: &str = "PNG, JPEG, WebP, GIF, BMP, TIFF, AVIF, DICOM";
 pub(crate) const WRITABLE: &str = ".png, .jpg, .jpeg, .webp, .tif, .tiff, .gif, .bmp";
 
 impl Format {
@@ -43,6 +46,7 @@ impl Format {
             Self::Gif => "GIF",
             Self::Bmp => "BMP",
             Self::Tiff => "TIFF",
+            Self::Avif => "AVIF",
         }
     }
 
@@ -55,6 +59,7 @@ impl Format {
             Self::Gif => "gif",
             Self::Bmp => "bmp",
             Self::Tiff => "tiff",
+            Self::Avif => "avif",
         }
     }
 
@@ -67,6 +72,7 @@ impl Format {
             Self::Gif => "image/gif",
             Self::Bmp => "image/bmp",
             Self::Tiff => "image/tiff",
+            Self::Avif => "image/avif",
         }
     }
 
@@ -83,6 +89,7 @@ impl Format {
             [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => Some(Self::Gif),
             [b'B', b'M', ..] => Some(Self::Bmp),
             [b'I', b'I', 42 | 43, 0, ..] | [b'M', b'M', 0, 42 | 43, ..] => Some(Self::Tiff),
+            [_, _, _, _, b'f', b't', b'y', b'p', ..] => is_avif(bytes).then_some(Self::Avif),
             _ => None,
         }
     }
@@ -126,6 +133,7 @@ impl Format {
             Self::Gif => image::ImageFormat::Gif,
             Self::Bmp => image::ImageFormat::Bmp,
             Self::Tiff => image::ImageFormat::Tiff,
+            Self::Avif => image::ImageFormat::Avif,
         }
     }
 }

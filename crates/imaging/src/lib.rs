@@ -17,6 +17,7 @@
 
 pub mod analyse;
 pub mod animation;
+mod avif;
 pub mod blur;
 pub mod canvas;
 pub mod chart;

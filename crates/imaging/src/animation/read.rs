@@ -167,7 +167,7 @@ fn moving(format: Format, bytes: &[u8]) -> Result<Source<'_>, ImagingError> {
         Format::Png => {
             limited(PngDecoder::new(Cursor::new(bytes)).map_err(failed)?, format)?.apng().map_err(failed)?.into_frames()
         }
-        Format::Jpeg | Format::Bmp | Format::Tiff => return Ok(Source::Still(bytes)),
+        Format::Jpeg | Format::Bmp | Format::Tiff | Format::Avif => return Ok(Source::Still(bytes)),
     };
     Ok(Source::Moving(frames))
 }

@@ -56,7 +56,7 @@ impl<'a> AnimationWriter<'a> {
             Format::Gif => begin_gif(&header, sink)?,
             Format::Png => begin_png(&header, sink)?,
             Format::WebP => begin_webp(&header, sink)?,
-            Format::Jpeg | Format::Bmp | Format::Tiff => {
+            Format::Jpeg | Format::Bmp | Format::Tiff | Format::Avif => {
                 return Err(refused(format, "its pictures do not move; write a PNG, WebP or GIF"));
             }
         };

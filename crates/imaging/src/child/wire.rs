@@ -200,7 +200,7 @@ fn read_error(from: &mut impl Read) -> io::Result<ImagingError> {
     let [code] = read_array(from)?;
     let (name, reason) = (text(read_bytes(from, MOST_TEXT)?)?, text(read_bytes(from, MOST_TEXT)?)?);
     let (found, limit) = (u64::from_le_bytes(read_array(from)?), u64::from_le_bytes(read_array(from)?));
-    let mut formats = Format::WRITABLE.iter().map(|f| f.name()).chain(["DICOM"]);
+    let mut formats = Format::WRITABLE.iter().map(|f| f.name()).chain(["AVIF", "DICOM"]);
     let format = formats.find(|f| *f == name).unwrap_or("unknown");
     Ok(match code {
         0 => ImagingError::UnknownFormat { what: name, known: crate::format::READABLE },

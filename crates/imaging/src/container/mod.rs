@@ -1,5 +1,6 @@
 //! Text, EXIF, XMP and ICC blocks in picture files, read and written without touching the pixels.
 
+mod avif;
 mod bmp;
 mod exif_block;
 mod gif;
@@ -55,6 +56,7 @@ pub(crate) fn read_noting(format: Format, bytes: &[u8], limits: &DecodeLimits) -
         Format::Gif => gif::read(bytes, limits, &mut reading),
         Format::Tiff => tiff::read(bytes, limits, &mut reading),
         Format::Bmp => bmp::read(bytes, limits, &mut reading),
+        Format::Avif => avif::read(bytes, limits, &mut reading),
     };
     if reading.metadata.exif.as_deref().is_some_and(|block| ExifView::parse(block).is_none()) {
         reading.metadata.exif = None;
@@ -75,7 +77,7 @@ pub(crate) fn frames_of(format: Format, bytes: &[u8]) -> (u32, Plays) {
             // The number counts repetitions after the first showing.
             (frames, Some(n)) => (frames, Plays::Times(u32::from(n) + 1)),
         },
-        Format::Jpeg | Format::Bmp | Format::Tiff => (1, Plays::Times(1)),
+        Format::Jpeg | Format::Bmp | Format::Tiff | Format::Avif => (1, Plays::Times(1)),
     }
 }
 
@@ -90,7 +92,7 @@ pub fn has_content_credentials(format: Format, bytes: &[u8]) -> bool {
         Format::Png => png::has_chunk(bytes, b"caBX"),
         Format::Jpeg => jpeg::has_c2pa(bytes),
         Format::WebP => webp::has_chunk(bytes, b"C2PA"),
-        Format::Gif | Format::Bmp | Format::Tiff => false,
+        Format::Gif | Format::Bmp | Format::Tiff | Format::Avif => false,
     }
 }
 
@@ -98,13 +100,17 @@ pub fn has_content_credentials(format: Format, bytes: &[u8]) -> bool {
 ///
 /// # Errors
 /// [`ImagingError::Encode`] when a block does not fit the format, [`ImagingError::Damaged`] when `bytes` is no file
-/// of it, [`ImagingError::Unsupported`] for BMP and TIFF, whose metadata goes with the pixels.
+/// of it, [`ImagingError::Unsupported`] for BMP and TIFF, whose metadata goes with the pixels, and for AVIF.
 pub fn embed_metadata(format: Format, bytes: &[u8], metadata: &Metadata) -> Result<Vec<u8>, ImagingError> {
     match format {
         Format::Png => png::embed(bytes, metadata),
         Format::Jpeg => jpeg::embed(bytes, metadata),
         Format::WebP => webp::embed(bytes, metadata),
         Format::Gif => gif::embed(bytes, metadata),
+        Format::Avif => {
+            let reason = "it is read only".to_owned();
+            Err(ImagingError::Unsupported { format: format.name(), reason })
+        }
         Format::Bmp | Format::Tiff => {
             let reason = "its metadata is written together with its pixels only".to_owned();
             Err(ImagingError::Unsupported { format: format.name(), reason })
@@ -112,6 +118,7 @@ pub fn embed_metadata(format: Format, bytes: &[u8], metadata: &Metadata) -> Resu
     }
 }
 
+pub(crate) use avif::{AvifFile, CodePoints, is_avif};
 use exif_block::exif_with_infotext;
 pub(crate) use exif_block::{ExifEntry, ExifParts, exif_for};
 pub(crate) use gif::written as gif_blocks;

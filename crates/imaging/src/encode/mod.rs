@@ -146,6 +146,7 @@ fn check(header: &RowHeader, format: Format, options: &EncodeOptions) -> Result<
         return Err(ImagingError::argument("webp quality", "it is not in 0…100"));
     }
     let longest = match format {
+        Format::Avif => return Err(refused(format, "it is read only; write a PNG or WebP instead")),
         Format::Jpeg | Format::Gif => 65_535,
         Format::WebP => 16_383,
         Format::Png | Format::Bmp => i32::MAX as u32,
@@ -174,6 +175,7 @@ fn write(
         Format::Gif => gif::write(header, feed, sink),
         Format::Bmp => bmp::write(header, feed, sink),
         Format::Tiff => tiff::write(header, feed, sink),
+        Format::Avif => Err(refused(format, "it is read only")),
     }
 }
 

@@ -16,7 +16,8 @@ const LIMITS: DecodeLimits = DecodeLimits {
     max_time: std::time::Duration::from_secs(60),
 };
 
-const FORMATS: [Format; 6] = [Format::Png, Format::Jpeg, Format::WebP, Format::Gif, Format::Bmp, Format::Tiff];
+const FORMATS: [Format; 7] =
+    [Format::Png, Format::Jpeg, Format::WebP, Format::Gif, Format::Bmp, Format::Tiff, Format::Avif];
 
 #[test]
 fn broken_picture_files_are_read_or_refused() {

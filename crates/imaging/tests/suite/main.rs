@@ -1,6 +1,7 @@
 //! Tests of the whole crate through its public functions.
 
 mod analysing;
+mod avif;
 mod deep;
 mod dicom;
 mod generation_info;
