@@ -111,6 +111,11 @@ impl Format {
         }
     }
 
+    /// Whether a file's ending is that of a format that is read.
+    pub fn is_known_ending(path: &Path) -> bool {
+        Self::for_writing(path).is_ok() || path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("avif"))
+    }
+
     /// As [`Format::for_writing`], for a picture that must say where it comes from.
     ///
     /// # Errors
@@ -150,6 +155,8 @@ mod tests {
         let message = Format::for_writing(Path::new("b.tga")).map_err(|e| e.to_string()).unwrap_err();
         assert!(message.contains("\"tga\"") && message.contains(".webp"), "{message}");
         assert!(Format::for_writing(Path::new("noending")).is_err());
+        let known = ["b.avif", "b.AVIF", "b.gif", "b.tga", "b"].map(|name| Format::is_known_ending(Path::new(name)));
+        assert_eq!(known, [true, true, true, false, false]);
     }
 
     #[test]

@@ -256,7 +256,7 @@ impl Messages for Chinese {
     }
 
     fn no_pictures(&self) -> String {
-        "其中没有图片：查找的是 .png、.jpg、.webp、.bmp、.gif 和 .tiff".into()
+        "其中没有图片：查找的是 .png、.jpg、.webp、.avif、.bmp、.gif 和 .tiff".into()
     }
 
     fn same_result(&self, file: &str) -> String {

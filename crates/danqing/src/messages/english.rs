@@ -253,7 +253,7 @@ impl Messages for English {
     }
 
     fn no_pictures(&self) -> String {
-        "no pictures there: .png, .jpg, .webp, .bmp, .gif and .tiff are looked for".into()
+        "no pictures there: .png, .jpg, .webp, .avif, .bmp, .gif and .tiff are looked for".into()
     }
 
     fn same_result(&self, file: &str) -> String {

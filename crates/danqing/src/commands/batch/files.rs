@@ -49,7 +49,7 @@ pub(in crate::commands) fn jobs(invocation: &Invocation, naming: &Naming) -> Res
         let entries = std::fs::read_dir(path).map_err(|e| Failure::Failed(format!("{}: {e}", path.display())))?;
         let mut inside: Vec<PathBuf> = entries
             .filter_map(|entry| Some(entry.ok()?.path()))
-            .filter(|p| p.is_file() && (Format::for_writing(p).is_ok() || (naming.medical && is_medical(p))))
+            .filter(|p| p.is_file() && (Format::is_known_ending(p) || (naming.medical && is_medical(p))))
             .collect();
         inside.sort();
         pictures.extend(inside);
@@ -122,6 +122,7 @@ mod tests {
         assert_eq!(to("a/b.jpg", None), Path::new("a/b-enlarged.jpg"));
         assert_eq!(to("a/b.PNG", Some("c")), Path::new("c/b.PNG"));
         assert_eq!(to("a/b.gif", Some("c")), Path::new("c/b.png"));
+        assert_eq!(to("a/b.avif", None), Path::new("a/b-enlarged.png"));
         assert_eq!(to("a/b.dcm", None), Path::new("a/b-enlarged.dcm"));
     }
 }
