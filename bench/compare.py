@@ -1,7 +1,7 @@
 """Times our networks and the peers' side by side and prints ratios.
 
 Every engine is a process of its own that is told by lines when to run; they take turns, round by round, so that a machine
-that slows down slows all of them. What is compared are medians. See run.sh for how it is started.
+that slows down slows all of them. What is compared are medians of the steady state. See run.sh for how it is started.
 """
 
 import argparse
@@ -29,6 +29,10 @@ PEERS = {
     "onnxruntime": "onnxruntime",
     "ncnn": "ncnn",
 }
+# Evaluations of a turn that do not count and that do, and seconds after which a turn ends in any case.
+WARMING = 3
+MEASURED = 3
+LONG = 2.0
 
 
 class Engine:
@@ -48,9 +52,16 @@ class Engine:
         self.process.stdin.flush()
         return self.answer()
 
-    def run(self, threads):
+    def turn(self, threads):
+        """Seconds of the evaluations of a turn that count: the first few warm caches and clocks, unless they take long."""
         # The threads of the engine before may spin for a while before they sleep.
         time.sleep(0.05)
+        seconds = []
+        while not seconds or len(seconds) < WARMING + MEASURED and sum(seconds) < LONG:
+            seconds.append(self.run(threads))
+        return seconds[WARMING:] or seconds[-1:]
+
+    def run(self, threads):
         seconds, deviation = map(float, self.ask(f"run {threads}"))
         # Values that are not finite, or so small that they could be subnormal, would be timed for something else.
         if not 1e-3 < deviation < 1e3:
@@ -79,12 +90,11 @@ def measure(network, precision, arguments):
     for threads in arguments.threads:
         for engine in engines.values():
             engine.run(threads)
-            engine.run(threads)
         rounds = {name: [] for name in engines}
         for i in range(arguments.rounds):
             order = list(engines) if i % 2 == 0 else list(reversed(engines))
             for name in order:
-                rounds[name].append(engines[name].run(threads))
+                rounds[name] += engines[name].turn(threads)
         times[threads] = {name: statistics.median(seconds) for name, seconds in rounds.items()}
     ceiling = tuple(map(float, engines["danqing"].ask("ceiling")))
     peaks = {name: int(engine.ask("peak")[0]) for name, engine in engines.items()}

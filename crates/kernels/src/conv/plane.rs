@@ -12,7 +12,7 @@ use crate::gemm::packed::BLOCK;
 use crate::gemm::{Activation, Epilogue, Precision};
 use crate::pool::PooledBuf;
 use crate::simd::{Kernel, Simd, dispatch};
-use crate::threads::{Shared, parallel_for, threads};
+use crate::threads::{Shared, parallel_for};
 
 /// A map `[batch, height, width, channels]` within one row and one column of zeros on each side.
 pub struct Plane<E: Element> {
@@ -164,23 +164,24 @@ impl Plane<f32> {
             base.is_none_or(|base| base.shape() == [batch, height, width, colours]),
             "the base is of another shape"
         );
-        let row = width * r * colours;
+        let group = r * colours;
+        let row = width * group;
+        // Where each value of the pixels that one becomes comes from, line by line.
+        let places: Vec<usize> = (0..r)
+            .flat_map(|dy| (0..group).map(move |i| (i % colours.max(1)) * r * r + dy * r + i / colours.max(1)))
+            .collect();
         let (out, count) = (Shared::new(out), rows.len());
         parallel_for(batch * count, &|i| {
             let (image, y) = (i / count, rows.start + i % count);
             // SAFETY: each row of the map is one task's, and so are the rows that it becomes.
             let lines = unsafe { out.range((image * height + y) * r * row, r * row) };
-            let values = self.row(image, y);
-            for (dy, line) in lines.chunks_exact_mut(row).enumerate() {
-                for (x, group) in line.chunks_exact_mut(r * colours).enumerate() {
-                    let values = &values[x * wide..][..wide];
-                    for (dx, pixel) in group.chunks_exact_mut(colours).enumerate() {
-                        let from = values[dy * r + dx..].iter().step_by(r * r);
-                        pixel.iter_mut().zip(from).for_each(|(out, v)| *out = *v);
-                    }
+            let (values, base) = (self.row(image, y), base.map(|base| base.row(image, y)));
+            for (line, places) in lines.chunks_exact_mut(row).zip(places.chunks_exact(group)) {
+                for (x, (out, values)) in line.chunks_exact_mut(group).zip(values.chunks_exact(wide)).enumerate() {
+                    out.iter_mut().zip(places).for_each(|(out, &place)| *out = values[place]);
                     if let Some(base) = base {
-                        let base = &base.row(image, y)[x * colours..][..colours];
-                        group.chunks_exact_mut(colours).flat_map(|p| p.iter_mut().zip(base)).for_each(|(p, b)| *p += b);
+                        let base = &base[x * colours..][..colours];
+                        out.chunks_exact_mut(colours).flat_map(|p| p.iter_mut().zip(base)).for_each(|(p, b)| *p += b);
                     }
                 }
             }
@@ -320,13 +321,12 @@ unsafe fn convolve<E: Element, O: Element>(
                 rows: TILE.min(run - p),
             }));
         } else {
-            // Side by side for each thread, so that it finds what it made where it reads.
-            let across = width.div_ceil(TILE);
-            let parts = threads().min(across);
-            for part in 0..parts {
-                let columns = (part * across / parts..(part + 1) * across / parts).map(|tile| tile * TILE);
+            // Downwards, two tiles wide, so that two of the three rows that a pair sees were just read for the pair above; threads
+            // side by side, so that each finds what it made where it reads.
+            let pairs = width.div_ceil(2 * TILE);
+            for pair in 0..pairs {
                 list.extend(rows.clone().flat_map(|y| {
-                    columns.clone().map(move |x| Tile {
+                    (pair * 2 * TILE..width.min((pair + 1) * 2 * TILE)).step_by(TILE).map(move |x| Tile {
                         a: (line(image, y) * pitch + x) * pixel,
                         out: line(image, y + 1) * pitch + 1,
                         x,

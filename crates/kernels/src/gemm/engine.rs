@@ -6,8 +6,10 @@
 //!
 //! Each output is one uninterrupted sum over blocks and taps, so it does not depend on how the work is cut.
 
+#[cfg(target_arch = "x86_64")]
+use super::beside;
 use super::finish::{Finish, FinishRun, Run, finish_for};
-use super::micro::{Ahead, Args, Meanwhile, Micro, TILE, Tap};
+use super::micro::{Ahead, Args, Micro, TILE, Tap};
 use super::packed::{BLOCK, PANEL, PackedB};
 use super::plan::{Plan, Sizes, groups_per_finish};
 use crate::element::Element;
@@ -125,6 +127,7 @@ pub(crate) unsafe fn run<O: Element>(product: &Product<'_, O>) {
             tile_bytes: TILE * k * product.b.precision().bytes(),
             groups: groups.len(),
             group_bytes: widest * product.b.panel_bytes(),
+            taps: product.taps.len(),
             work: tiles.len() * TILE * n * (k * product.taps.len() * 2 + FINISHING),
             threads: threads(),
         },
@@ -135,88 +138,145 @@ pub(crate) unsafe fn run<O: Element>(product: &Product<'_, O>) {
         let tiles = &tiles[rows * plan.tiles_per_task..tiles.len().min((rows + 1) * plan.tiles_per_task)];
         let part = |i: usize| i * groups.len() / plan.group_tasks;
         let groups = &groups[part(columns)..part(columns + 1)];
+        let task = Task { product, micro, tiles, at_once: plan.at_once, fetch: plan.fetch, forgotten };
         (micro.begin)();
         // SAFETY: the caller's promise; tasks have disjoint rows or columns.
-        unsafe { Task { product, micro, finish, tiles, forgotten }.run(groups, plan.at_once) };
+        unsafe {
+            match micro.beside {
+                #[cfg(target_arch = "x86_64")]
+                true => beside::task_for::<O>(product)(&task, groups),
+                _ => task.plainly(finish, groups),
+            }
+        }
         (micro.end)();
     });
 }
 
 /// Some rows of a product.
-struct Task<'a, O> {
-    product: &'a Product<'a, O>,
-    micro: Micro,
-    finish: FinishRun<O>,
-    tiles: &'a [Tile],
+pub(super) struct Task<'a, O> {
+    pub product: &'a Product<'a, O>,
+    pub micro: Micro,
+    pub tiles: &'a [Tile],
+    /// Groups that are multiplied with a pair of tiles before the next pair.
+    pub at_once: usize,
+    /// Whether the group after them should be fetched meanwhile.
+    pub fetch: bool,
     /// Whether outputs should be fetched ahead.
-    forgotten: bool,
+    pub forgotten: bool,
+}
+
+/// Rows of sums that go to the output together.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Segment {
+    /// The first, of those of the pair.
+    pub row: usize,
+    pub rows: usize,
+    pub out_row: usize,
+}
+
+/// Who multiplies pairs of tiles and finishes their sums.
+pub(super) trait Hands {
+    /// Where the sums of a pair are made, and floats from row to row.
+    fn sums(&mut self) -> (*mut f32, usize);
+
+    /// Runs the micro-kernel for one of so many groups that are left of a pair.
+    ///
+    /// # Safety
+    /// As [`Micro::run`].
+    unsafe fn multiply(&mut self, args: &Args<'_>, groups_left: usize);
+
+    /// Takes note that the sums of some columns are made; `segments` lists their rows and says how many there are.
+    ///
+    /// # Safety
+    /// The segments must lie inside the sums and the output, and no one else may touch the latter until the end of the task.
+    unsafe fn made(&mut self, segments: impl FnOnce(&mut [Segment; 2 * TILE]) -> usize, column: usize, columns: usize);
+}
+
+/// First the products, then their end.
+struct InTurn<'a, O> {
+    run: unsafe fn(&Args<'_>),
+    end: FinishRun<O>,
+    finish: &'a Finish<'a, O>,
+    step: usize,
+    sums: PooledBuf<f32>,
+    ldc: usize,
+}
+
+impl<O: Element> Hands for InTurn<'_, O> {
+    fn sums(&mut self) -> (*mut f32, usize) {
+        (self.sums.as_mut_ptr(), self.ldc)
+    }
+
+    unsafe fn multiply(&mut self, args: &Args<'_>, _: usize) {
+        // SAFETY: the caller's promise.
+        unsafe { (self.run)(args) }
+    }
+
+    unsafe fn made(&mut self, segments: impl FnOnce(&mut [Segment; 2 * TILE]) -> usize, column: usize, columns: usize) {
+        let mut list = [Segment::default(); 2 * TILE];
+        let count = segments(&mut list);
+        for &Segment { row, rows, out_row } in &list[..count] {
+            let sums = self.sums[row * self.ldc..].as_ptr();
+            let run = Run { sums, ldc: self.ldc, rows, out_row, step: self.step, column, columns };
+            // SAFETY: the caller's promise.
+            unsafe { (self.end)(self.finish, &run) };
+        }
+    }
 }
 
 impl<O: Element> Task<'_, O> {
     /// # Safety
-    /// As [`run`]; no one else may touch the outputs of these rows and groups.
-    unsafe fn run(&self, groups: &[(usize, usize)], at_once: usize) {
-        let sets = 1 + usize::from(self.micro.beside);
-        let together = groups_per_finish(self.micro.panels, sets);
+    /// As [`Task::run`].
+    unsafe fn plainly(&self, end: FinishRun<O>, groups: &[(usize, usize)]) {
+        let ldc = self.sums_pitch(groups);
+        let (finish, step) = (&self.product.finish, self.product.tiles.step);
+        let sums = PooledBuf::dirty(2 * TILE * ldc);
+        // SAFETY: the caller's promise.
+        unsafe { self.run(groups, &mut InTurn { run: self.micro.run, end, finish, step, sums, ldc }) };
+    }
+
+    /// Groups whose sums are finished together.
+    fn together(&self) -> usize {
+        groups_per_finish(self.micro.panels, 1 + usize::from(self.micro.beside)).min(self.at_once)
+    }
+
+    /// Floats from row to row of the sums of a pair.
+    pub fn sums_pitch(&self, groups: &[(usize, usize)]) -> usize {
+        let together = self.together();
         let widest = groups.chunks(together).map(|some| some.iter().map(|group| group.1).sum::<usize>()).max();
         // Not a multiple of 256 bytes, at which rows would share sets of the first-level cache.
-        let ldc = widest.unwrap_or(0) * PANEL + if together > 1 { PANEL } else { 0 };
-        let len = 2 * TILE * ldc;
-        let mut sums = Sums {
-            sets: [PooledBuf::dirty(len), PooledBuf::dirty(if sets == 2 { len } else { 0 })],
-            ldc,
-            behind: Behind { runs: Vec::with_capacity(8), finish: self.finish, to: &self.product.finish },
-        };
-        for (c, chunk) in groups.chunks(at_once).enumerate() {
+        widest.unwrap_or(0) * PANEL + if together > 1 { PANEL } else { 0 }
+    }
+
+    /// # Safety
+    /// As [`run`]; no one else may touch the outputs of these rows and groups.
+    #[inline(always)]
+    pub unsafe fn run<H: Hands>(&self, groups: &[(usize, usize)], hands: &mut H) {
+        let together = self.together();
+        for (c, chunk) in groups.chunks(self.at_once).enumerate() {
             // Where one group is read at a time, the next is fetched from far away meanwhile, each pair its share.
-            let next = groups.get(c + 1).filter(|_| at_once == 1);
+            let next = groups.get(c + 1).filter(|_| self.fetch);
             for (p, pair) in self.tiles.chunks(2).enumerate() {
                 let ahead = match next {
-                    _ if at_once > 1 => Ahead::NONE,
+                    _ if !self.fetch => Ahead::NONE,
                     _ if c == 0 && p == 0 => Ahead::own(self.product.b, chunk[0].0),
                     Some(&(panel, _)) => Ahead::share(self.product.b, panel, p, self.tiles.len().div_ceil(2)),
                     None => Ahead::NONE,
                 };
                 for some in chunk.chunks(together) {
                     // SAFETY: the caller's promise; the sums hold 32 rows of these groups.
-                    unsafe { self.pair(pair, some, &mut sums, ahead) };
+                    unsafe { self.pair(pair, some, hands, ahead) };
                 }
             }
-        }
-        // SAFETY: the caller's promise about the output.
-        unsafe { sums.behind.some(usize::MAX) };
-    }
-
-    /// Takes note of the sums of tiles in the first set, 16 rows for each, after those before are finished; they are finished at once
-    /// if no products run beside.
-    ///
-    /// # Safety
-    /// As [`Task::run`]; the set must hold the rows of so many columns, `ldc` apart.
-    unsafe fn made(&self, tiles: &[Tile], sums: &mut Sums<'_, O>, ldc: usize, column: usize, columns: usize) {
-        let product = self.product;
-        // SAFETY: the caller's promise about the output; each task has its own rows and columns.
-        unsafe { sums.behind.some(usize::MAX) };
-        let (set, runs) = (&sums.sets[0], &mut sums.behind.runs);
-        for (i, tile) in tiles.iter().enumerate() {
-            product.tiles.each_run(tile, |row, rows, out_row| {
-                let sums = set[(i * TILE + row) * ldc..].as_ptr();
-                runs.push(Run { sums, ldc, rows, out_row, step: product.tiles.step, column, columns });
-            });
-        }
-        if self.micro.beside {
-            sums.sets.swap(0, 1);
-        } else {
-            // SAFETY: as above.
-            unsafe { sums.behind.some(usize::MAX) };
         }
     }
 
     /// Up to two tiles times a few groups.
     ///
     /// # Safety
-    /// As [`Task::run`]; `sums` must hold 32 rows of the groups.
-    unsafe fn pair(&self, pair: &[Tile], groups: &[(usize, usize)], sums: &mut Sums<'_, O>, ahead: Ahead) {
-        let ldc = sums.ldc;
+    /// As [`Task::run`]; the sums must hold 32 rows of the groups.
+    #[inline(always)]
+    unsafe fn pair<H: Hands>(&self, pair: &[Tile], groups: &[(usize, usize)], hands: &mut H, ahead: Ahead) {
         let product = self.product;
         let second = pair.get(1);
         let (first, last) = (groups[0], groups[groups.len() - 1]);
@@ -229,6 +289,7 @@ impl<O: Element> Task<'_, O> {
                 });
             }
         }
+        let (sums, ldc) = hands.sums();
         let mut args = Args {
             a: [product.a.wrapping_add(pair[0].a), product.a.wrapping_add(second.unwrap_or(&pair[0]).a)],
             rows: [pair[0].rows, second.map_or(0, |tile| tile.rows)],
@@ -239,79 +300,30 @@ impl<O: Element> Task<'_, O> {
             b: product.b.panel(first.0),
             panel_stride: product.b.panel_bytes(),
             panels: 0,
-            sums: sums.sets[0].as_mut_ptr(),
+            sums,
             ldc,
             accumulate: false,
             ahead,
-            meanwhile: Meanwhile::NONE,
         };
         for (i, &(panel, panels)) in groups.iter().enumerate() {
             args.b = product.b.panel(panel);
             args.panels = panels;
-            args.sums = sums.sets[0][panel * PANEL - column..].as_mut_ptr();
-            if self.micro.beside {
-                args.meanwhile = sums.behind.meanwhile(groups.len() - i);
-            }
+            args.sums = sums.wrapping_add(panel * PANEL - column);
             // SAFETY: the caller's promise about A; panels are inside the pack; the sums hold 32 rows of all groups.
-            unsafe { (self.micro.run)(&args) };
+            unsafe { hands.multiply(&args, groups.len() - i) };
         }
-        // SAFETY: the caller's promise; the sums are those of the pair.
-        unsafe { self.made(pair, sums, ldc, column, columns) };
-    }
-}
-
-/// Sums between the product and its end.
-struct Sums<'a, O> {
-    /// The set that is written next, and the one whose rows wait to be finished.
-    sets: [PooledBuf<f32>; 2],
-    /// Floats from row to row of a pair's sums.
-    ldc: usize,
-    behind: Behind<'a, O>,
-}
-
-/// Rows that are summed and not finished: they are finished while the next are summed.
-struct Behind<'a, O> {
-    runs: Vec<Run>,
-    finish: FinishRun<O>,
-    to: &'a Finish<'a, O>,
-}
-
-impl<O: Element> Behind<'_, O> {
-    /// Finishes up to `rows` rows.
-    ///
-    /// # Safety
-    /// The runs must be as [`FinishRun`] asks.
-    unsafe fn some(&mut self, mut rows: usize) {
-        while rows > 0
-            && let Some(last) = self.runs.last_mut()
-        {
-            let count = rows.min(last.rows);
-            // From the end: what is left of the run stays as it is.
-            let skipped = last.rows - count;
-            let run = Run {
-                sums: last.sums.wrapping_add(skipped * last.ldc),
-                rows: count,
-                out_row: last.out_row + skipped * last.step,
-                ..*last
-            };
-            last.rows = skipped;
-            if skipped == 0 {
-                self.runs.pop();
+        let segments = |list: &mut [Segment; 2 * TILE]| {
+            let mut count = 0;
+            for (i, tile) in pair.iter().enumerate() {
+                product.tiles.each_run(tile, |row, rows, out_row| {
+                    list[count] = Segment { row: i * TILE + row, rows, out_row };
+                    count += 1;
+                });
             }
-            rows -= count;
-            // SAFETY: the caller's promise.
-            unsafe { (self.finish)(self.to, &run) };
-        }
-    }
-
-    /// [`Behind::some`] for a micro-kernel that is one of `calls` before the rows must be finished.
-    fn meanwhile(&mut self, calls: usize) -> Meanwhile {
-        unsafe fn some<O: Element>(task: *mut (), rows: usize) {
-            // SAFETY: the pointer comes from `meanwhile`, whose caller lets nothing else touch the rows while it is in use.
-            unsafe { (*task.cast::<Behind<'_, O>>()).some(rows) }
-        }
-        let rows: usize = self.runs.iter().map(|run| run.rows).sum();
-        Meanwhile { task: std::ptr::from_mut(self).cast(), some: some::<O>, rows: rows.div_ceil(calls) }
+            count
+        };
+        // SAFETY: the caller's promise about the output; each task has its own rows and columns.
+        unsafe { hands.made(segments, column, columns) };
     }
 }
 

@@ -38,6 +38,49 @@ impl<'a, O: Element> Finish<'a, O> {
 }
 
 impl<O: Element> Finish<'_, O> {
+    /// Whether there is a bias, and nothing beside it and the activation.
+    pub fn is_plain(&self) -> bool {
+        let none = self.epilogue.row_bias.is_none() && self.slopes.is_none() && self.residual.is_none();
+        none && self.gain == 1.0 && self.epilogue.bias.is_some()
+    }
+
+    /// Where a run goes.
+    ///
+    /// # Safety
+    /// As [`rows`]; the rows must share a row of the row bias.
+    #[inline(always)]
+    unsafe fn places(&self, run: &Run) -> Places<O> {
+        let (ends, column, row) = (&self.epilogue, self.column + run.column, run.out_row);
+        // SAFETY: the caller's promise.
+        unsafe {
+            Places {
+                sums: run.sums,
+                ldc: run.ldc,
+                out: self.out.add(row * self.ldo + column),
+                out_step: run.step * self.ldo,
+                bias: ends.bias.map(|bias| bias.as_ptr().add(column)),
+                row_bias: ends.row_bias.map(|(bias, group)| bias.as_ptr().add(row / group * self.n + column)),
+                residual: self.residual.map(|residual| residual.add(row * self.ldr + column)),
+                residual_step: run.step * self.ldr,
+                slopes: self.slopes.map(|slopes| slopes.as_ptr().add(column)),
+                gain: self.gain,
+                gate: self.gate,
+                rows: run.rows,
+                columns: run.columns,
+            }
+        }
+    }
+
+    /// Finishes a run with `function`, which is the finish's own activation.
+    ///
+    /// # Safety
+    /// As [`rows`]; `PLAIN` only where [`Finish::is_plain`]; the rows must share a row of the row bias.
+    #[inline(always)]
+    pub(super) unsafe fn run<L: Lanes, F: Function, const PLAIN: bool>(&self, function: F, run: &Run) {
+        // SAFETY: the caller's promise.
+        unsafe { self.places(run).each::<L, F, PLAIN>(function) }
+    }
+
     /// Asks for the cache lines of outputs that will be written soon, and of the residual that will be read with them: they
     /// lie a row apart, which no hardware foresees.
     #[inline(always)]
@@ -123,42 +166,28 @@ mod x86 {
 #[inline(always)]
 unsafe fn rows<L: Lanes, O: Element>(finish: &Finish<'_, O>, run: &Run) {
     let ends = &finish.epilogue;
-    let column = finish.column + run.column;
     let mut first = 0;
     while first < run.rows {
-        let row = run.out_row + first * run.step;
+        let out_row = run.out_row + first * run.step;
         // Rows that share a row of the row bias.
         let rows = match ends.row_bias {
-            Some((_, group)) => (group - row % group).div_ceil(run.step).min(run.rows - first),
+            Some((_, group)) => (group - out_row % group).div_ceil(run.step).min(run.rows - first),
             None => run.rows - first,
         };
         // SAFETY: Epilogue::check has compared the parts' lengths with the product's shape, which bounds row and column.
         unsafe {
-            let places = Places {
-                sums: run.sums.add(first * run.ldc),
-                ldc: run.ldc,
-                out: finish.out.add(row * finish.ldo + column),
-                out_step: run.step * finish.ldo,
-                bias: ends.bias.map(|bias| bias.as_ptr().add(column)),
-                row_bias: ends.row_bias.map(|(bias, group)| bias.as_ptr().add(row / group * finish.n + column)),
-                residual: finish.residual.map(|residual| residual.add(row * finish.ldr + column)),
-                residual_step: run.step * finish.ldr,
-                slopes: finish.slopes.map(|slopes| slopes.as_ptr().add(column)),
-                gain: finish.gain,
-                gate: finish.gate,
-                rows,
-                columns: run.columns,
-            };
+            let places = finish.places(&Run { sums: run.sums.add(first * run.ldc), rows, out_row, ..*run });
+            let plain = finish.is_plain();
             match ends.activation {
-                Activation::None => places.all::<L, Identity>(Identity),
-                Activation::Relu => places.all::<L, _>(Relu),
-                Activation::LeakyRelu(slope) => places.all::<L, _>(LeakyRelu(slope)),
-                Activation::Silu => places.all::<L, _>(Silu),
-                Activation::Gelu => places.all::<L, _>(Gelu),
-                Activation::GeluTanh => places.all::<L, _>(GeluTanh),
-                Activation::QuickGelu => places.all::<L, _>(QuickGelu),
-                Activation::Sigmoid => places.all::<L, _>(Sigmoid),
-                Activation::Tanh => places.all::<L, _>(Tanh),
+                Activation::None => places.all::<L, _>(Identity, plain),
+                Activation::Relu => places.all::<L, _>(Relu, plain),
+                Activation::LeakyRelu(slope) => places.all::<L, _>(LeakyRelu(slope), plain),
+                Activation::Silu => places.all::<L, _>(Silu, plain),
+                Activation::Gelu => places.all::<L, _>(Gelu, plain),
+                Activation::GeluTanh => places.all::<L, _>(GeluTanh, plain),
+                Activation::QuickGelu => places.all::<L, _>(QuickGelu, plain),
+                Activation::Sigmoid => places.all::<L, _>(Sigmoid, plain),
+                Activation::Tanh => places.all::<L, _>(Tanh, plain),
             }
         }
         first += rows;
@@ -188,11 +217,10 @@ impl<O: Element> Places<O> {
     /// # Safety
     /// As [`rows`].
     #[inline(always)]
-    unsafe fn all<L: Lanes, F: Function>(&self, function: F) {
-        let plain = self.row_bias.is_none() && self.slopes.is_none() && self.gain == 1.0 && self.residual.is_none();
+    unsafe fn all<L: Lanes, F: Function>(&self, function: F, plain: bool) {
         // SAFETY: the caller's promise.
         unsafe {
-            if plain && self.bias.is_some() {
+            if plain {
                 self.each::<L, F, true>(function);
             } else {
                 self.each::<L, F, false>(function);
@@ -206,6 +234,17 @@ impl<O: Element> Places<O> {
     /// As [`rows`].
     #[inline(always)]
     unsafe fn each<L: Lanes, F: Function, const PLAIN: bool>(&self, function: F) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            // The widths of small networks, without a loop over so few vectors.
+            match self.columns {
+                columns if columns == L::N => return self.whole::<L, F, PLAIN, 1>(function),
+                columns if columns == 2 * L::N => return self.whole::<L, F, PLAIN, 2>(function),
+                columns if columns == 3 * L::N => return self.whole::<L, F, PLAIN, 3>(function),
+                columns if columns == 4 * L::N => return self.whole::<L, F, PLAIN, 4>(function),
+                _ => {}
+            }
+        }
         for r in 0..self.rows {
             let mut at = 0;
             // SAFETY: the caller's promise.
@@ -217,6 +256,20 @@ impl<O: Element> Places<O> {
                 if at < self.columns {
                     self.one::<L, F, PLAIN, true>(r, at, function);
                 }
+            }
+        }
+    }
+
+    /// [`Places::each`] for rows of so many vectors.
+    ///
+    /// # Safety
+    /// As [`rows`].
+    #[inline(always)]
+    unsafe fn whole<L: Lanes, F: Function, const PLAIN: bool, const VECTORS: usize>(&self, function: F) {
+        for r in 0..self.rows {
+            for vector in 0..VECTORS {
+                // SAFETY: the caller's promise.
+                unsafe { self.one::<L, F, PLAIN, false>(r, vector * L::N, function) };
             }
         }
     }
@@ -237,7 +290,8 @@ impl<O: Element> Places<O> {
             if let Some(row_bias) = self.row_bias.filter(|_| !PLAIN) {
                 v = v.add(load::<L, PART>(row_bias.add(at), part));
             }
-            v = function.apply(v);
+            let rough = O::KIND == ElementKind::Bf16;
+            v = function.apply(v, rough);
             if let Some(slopes) = self.slopes.filter(|_| !PLAIN) {
                 v = v.where_positive(v, v.mul(load::<L, PART>(slopes.add(at), part)));
             }
@@ -275,20 +329,32 @@ unsafe fn load<L: Lanes, const PART: bool>(from: *const f32, part: usize) -> L {
     unsafe { if PART { L::load_part(from, part) } else { L::load(from) } }
 }
 
+/// The sigmoid, no better than bf16 needs it if `rough`.
+///
+/// # Safety
+/// As [`Lanes`].
+#[inline(always)]
+unsafe fn sigmoid_for<L: Lanes>(x: L, rough: bool) -> L {
+    // SAFETY: the caller's promise.
+    unsafe { if rough { x.rough_sigmoid() } else { quick_sigmoid(x) } }
+}
+
 /// An activation on vectors.
-trait Function: Copy {
+pub(super) trait Function: Copy {
+    /// `rough`: the result is rounded to bf16.
+    ///
     /// # Safety
     /// As [`Lanes`].
-    unsafe fn apply<L: Lanes>(self, x: L) -> L;
+    unsafe fn apply<L: Lanes>(self, x: L, rough: bool) -> L;
 }
 
 macro_rules! function {
-    ($name:ident $(($field:ty))?, |$this:ident, $x:ident| $body:expr) => {
+    ($name:ident $(($field:ty))?, |$this:ident, $x:ident, $rough:ident| $body:expr) => {
         #[derive(Clone, Copy)]
-        struct $name $(($field))?;
+        pub(super) struct $name $(($field))?;
         impl Function for $name {
             #[inline(always)]
-            unsafe fn apply<L: Lanes>(self, $x: L) -> L {
+            unsafe fn apply<L: Lanes>(self, $x: L, $rough: bool) -> L {
                 let $this = self;
                 // SAFETY: the caller's promise.
                 unsafe { $body }
@@ -297,24 +363,47 @@ macro_rules! function {
     };
 }
 
-function!(Relu, |_this, x| L::splat(0.0).max(x));
-function!(LeakyRelu(f32), |this, x| x.where_positive(x, x.mul(L::splat(this.0))));
-function!(Silu, |_this, x| x.mul(quick_sigmoid(x)));
-function!(Gelu, |_this, x| gelu(x));
-function!(GeluTanh, |_this, x| {
+function!(Relu, |_this, x, _rough| L::splat(0.0).max(x));
+function!(LeakyRelu(f32), |this, x, _rough| x.where_positive(x, x.mul(L::splat(this.0))));
+function!(Silu, |_this, x, rough| x.mul(sigmoid_for(x, rough)));
+function!(Gelu, |_this, x, _rough| gelu(x));
+function!(GeluTanh, |_this, x, _rough| {
     let inner = x.mul(x).mul(x).mul_add(L::splat(0.044_715), x).mul(L::splat(0.797_884_6));
     // (1 + tanh u) / 2 = sigmoid(2u)
     x.mul(sigmoid(inner.add(inner)))
 });
-function!(QuickGelu, |_this, x| x.mul(sigmoid(x.mul(L::splat(1.702)))));
-function!(Sigmoid, |_this, x| sigmoid(x));
-function!(Tanh, |_this, x| tanh(x));
+function!(QuickGelu, |_this, x, _rough| x.mul(sigmoid(x.mul(L::splat(1.702)))));
+function!(Sigmoid, |_this, x, _rough| sigmoid(x));
+function!(Tanh, |_this, x, _rough| tanh(x));
+
+/// Whichever activation: chosen anew for each vector.
+#[derive(Clone, Copy)]
+pub(super) struct Any(pub Activation);
+impl Function for Any {
+    #[inline(always)]
+    unsafe fn apply<L: Lanes>(self, x: L, rough: bool) -> L {
+        // SAFETY: the caller's promise.
+        unsafe {
+            match self.0 {
+                Activation::None => x,
+                Activation::Relu => Relu.apply(x, rough),
+                Activation::LeakyRelu(slope) => LeakyRelu(slope).apply(x, rough),
+                Activation::Silu => Silu.apply(x, rough),
+                Activation::Gelu => Gelu.apply(x, rough),
+                Activation::GeluTanh => GeluTanh.apply(x, rough),
+                Activation::QuickGelu => QuickGelu.apply(x, rough),
+                Activation::Sigmoid => Sigmoid.apply(x, rough),
+                Activation::Tanh => Tanh.apply(x, rough),
+            }
+        }
+    }
+}
 
 #[derive(Clone, Copy)]
-struct Identity;
+pub(super) struct Identity;
 impl Function for Identity {
     #[inline(always)]
-    unsafe fn apply<L: Lanes>(self, x: L) -> L {
+    unsafe fn apply<L: Lanes>(self, x: L, _: bool) -> L {
         x
     }
 }

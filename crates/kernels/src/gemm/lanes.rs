@@ -73,6 +73,12 @@ pub(crate) unsafe trait Lanes: Copy {
     }
     /// 1 / self to 2 units in the last place, without a division, for 2⁻¹²⁶ < self < 2¹²⁶.
     unsafe fn reciprocal(self) -> Self;
+    /// 1 / (1 + e⁻ˣ) for results that are rounded to bf16: a relative error of at most 2⁻¹², an eighth of that rounding.
+    #[inline(always)]
+    unsafe fn rough_sigmoid(self) -> Self {
+        // SAFETY: the caller's promise.
+        unsafe { quick_sigmoid(self) }
+    }
     unsafe fn max(self, other: Self) -> Self;
     unsafe fn min(self, other: Self) -> Self;
     /// `positive` where self > 0, else `other`.
@@ -265,6 +271,18 @@ mod x86 {
                 let rough = _mm512_rcp14_ps(self.0);
                 let two = _mm512_set1_ps(2.0);
                 Wide(_mm512_mul_ps(rough, _mm512_fnmadd_ps(self.0, rough, two)))
+            }
+        }
+        #[inline(always)]
+        unsafe fn rough_sigmoid(self) -> Self {
+            unsafe {
+                let x = _mm512_mul_ps(self.0, _mm512_set1_ps(-std::f32::consts::LOG2_E));
+                // 2 to what is left of rounding down (minimax for the relative error, 7.5e-5); `scalef` rounds down itself.
+                let r = _mm512_reduce_ps::<{ _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC }>(x);
+                let mut p = _mm512_fmadd_ps(r, _mm512_set1_ps(0.078_024_55), _mm512_set1_ps(0.226_067_14));
+                p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0.695_833_5));
+                p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0.999_925_2));
+                Wide(_mm512_rcp14_ps(_mm512_add_ps(_mm512_scalef_ps(p, x), _mm512_set1_ps(1.0))))
             }
         }
         #[inline(always)]

@@ -4,6 +4,8 @@
 //! with f32 sums for `bf16`. Weights are packed once ([`PackedB`]) in the matching [`Precision`]; a pack in the other
 //! precision also works, at the cost of a conversion in each call.
 
+#[cfg(target_arch = "x86_64")]
+mod beside;
 pub(crate) mod engine;
 mod epilogue;
 pub(crate) mod finish;

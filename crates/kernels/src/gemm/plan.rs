@@ -16,6 +16,8 @@ pub(super) struct Sizes {
     pub groups: usize,
     /// Bytes of the widest group of B.
     pub group_bytes: usize,
+    /// How often a row of A is read for one group.
+    pub taps: usize,
     /// Multiplications and additions in all.
     pub work: usize,
     pub threads: usize,
@@ -30,6 +32,8 @@ pub(super) struct Plan {
     pub group_tasks: usize,
     /// Groups that are multiplied with a pair of tiles before the next pair.
     pub at_once: usize,
+    /// Whether the next group should be fetched meanwhile: it comes from far away.
+    pub fetch: bool,
     /// Whether neighbouring tasks share their rows; else they share their groups.
     pub rows_stay: bool,
 }
@@ -46,9 +50,12 @@ fn half_a_cache(isa: Isa) -> usize {
     if isa == Isa::Amx { 1 << 20 } else { 512 << 10 }
 }
 
+/// Bytes of B that stay in a first-level cache of 48 KiB beside rows of A.
+const NEAREST: usize = 36 << 10;
+
 impl Plan {
     pub fn of(isa: Isa, sizes: Sizes) -> Plan {
-        let Sizes { tiles, tile_bytes, groups, group_bytes, work, threads } = sizes;
+        let Sizes { tiles, tile_bytes, groups, group_bytes, taps, work, threads } = sizes;
         let half = half_a_cache(isa);
         let chunk = (half / group_bytes.max(1)).clamp(1, groups);
         let block = (half / tile_bytes.max(1)).max(4) & !1;
@@ -59,13 +66,16 @@ impl Plan {
         let wanted = (work / TASK_WORK).max(b / TASK_BYTES).clamp(1, most);
         if rows_stay {
             let group_tasks = wanted.div_ceil(blocks).min(groups);
-            return Plan { tiles_per_task: block, row_tasks: blocks, group_tasks, at_once: 1, rows_stay };
+            return Plan { tiles_per_task: block, row_tasks: blocks, group_tasks, at_once: 1, fetch: true, rows_stay };
         }
         // Rows are cut first, but not finer than pays for fetching the chunk of B anew.
         let tiles_per_task = tiles.div_ceil(wanted.div_ceil(chunks)).max(tiles.min(8)).next_multiple_of(2);
         let row_tasks = tiles.div_ceil(tiles_per_task);
         let group_tasks = chunks.max(wanted.div_ceil(row_tasks)).min(groups);
-        Plan { tiles_per_task, row_tasks, group_tasks, at_once: chunk, rows_stay }
+        // Where AMX reads a row of A several times for one group, the nearest cache gives more if B stays there.
+        let near = isa == Isa::Amx && taps > 1 && group_bytes <= NEAREST && tiles_per_task * tile_bytes <= half;
+        let at_once = if near { 1 } else { chunk };
+        Plan { tiles_per_task, row_tasks, group_tasks, at_once, fetch: chunk == 1, rows_stay }
     }
 
     pub fn tasks(&self) -> usize {
@@ -97,7 +107,7 @@ mod tests {
     fn plan(isa: Isa, tiles: usize, k: usize, taps: usize, groups: usize, threads: usize) -> Plan {
         let (tile_bytes, group_bytes) = (TILE * k * 2, 2 * PANEL * k * taps * 2);
         let work = tiles * TILE * groups * 32 * k * taps * 2;
-        Plan::of(isa, Sizes { tiles, tile_bytes, groups, group_bytes, work, threads })
+        Plan::of(isa, Sizes { tiles, tile_bytes, groups, group_bytes, taps, work, threads })
     }
 
     #[test]

@@ -177,7 +177,6 @@ fn add_chunk<E: Element>(
                 ldc: LDC,
                 accumulate,
                 ahead: Ahead::NONE,
-                meanwhile: super::micro::Meanwhile::NONE,
             };
             // SAFETY: rows of A hold all regions and a block more, all written by `transpose`; B is a pack of that shape.
             unsafe { (micro.run)(&args) };

@@ -9,7 +9,7 @@ use danqing_nn::Conv2d;
 use danqing_tensor::{Activation, DType, Param, Plane, PlaneConv, PlaneResidual, Shuffled, Tensor, TensorError};
 
 /// Bytes of a strip of the widest map for each thread: some of them stay in its second-level cache.
-const STRIP: usize = 512 << 10;
+const STRIP: usize = 1 << 20;
 /// Rows of a strip at least: each costs some starting.
 const LEAST: usize = 4;
 

@@ -25,10 +25,15 @@ thread_local! {
     static SHAPE: Cell<[usize; 2]> = const { Cell::new([0, 0]) };
 }
 
+#[inline(always)]
 fn configure(rows: [usize; 2]) {
-    if SHAPE.get() == rows {
-        return;
+    if SHAPE.get() != rows {
+        set(rows);
     }
+}
+
+#[cold]
+fn set(rows: [usize; 2]) {
     let (top, bottom) = (rows[0] as u8, rows[1] as u8);
     let mut config = Config { palette: 1, start_row: 0, reserved: [0; 14], row_bytes: [0; 16], rows: [0; 16] };
     config.row_bytes[..8].fill(64);
@@ -50,27 +55,53 @@ pub(crate) fn end() {
     SHAPE.set([0, 0]);
 }
 
+/// Work of the vector units that is done while tiles are multiplied.
+pub(crate) trait Beside {
+    /// Does a step of it. Called once for every block of `k` and tap.
+    ///
+    /// # Safety
+    /// As its maker says.
+    unsafe fn step(&mut self);
+}
+
+impl Beside for () {
+    #[inline(always)]
+    unsafe fn step(&mut self) {}
+}
+
+/// The micro-kernel alone.
+///
 /// # Safety
-/// AMX must be usable, [`begin`] called on this thread, and the pointers as described in [`Args`].
+/// As [`products`].
 pub(crate) unsafe fn run(args: &Args<'_>) {
+    // SAFETY: the caller's promise, handed on.
+    unsafe { products(args, &mut ()) }
+}
+
+/// The micro-kernel, with `beside` while it runs.
+///
+/// # Safety
+/// AMX must be usable, [`begin`] called on this thread, the pointers as described in [`Args`], and what `beside` asks.
+#[inline(always)]
+pub(crate) unsafe fn products<B: Beside>(args: &Args<'_>, beside: &mut B) {
     let two_rows = args.rows[1] > 0;
     // An unused second tile keeps a valid shape.
     configure([args.rows[0], if two_rows { args.rows[1] } else { TILE }]);
     // SAFETY: the caller's promise, handed on.
     unsafe {
         match (two_rows, args.panels > 1) {
-            (true, true) => block::<true, true>(args),
-            (true, false) => block::<true, false>(args),
-            (false, true) => block::<false, true>(args),
-            (false, false) => block::<false, false>(args),
+            (true, true) => block::<true, true, B>(args, beside),
+            (true, false) => block::<true, false, B>(args, beside),
+            (false, true) => block::<false, true, B>(args, beside),
+            (false, false) => block::<false, false, B>(args, beside),
         }
     }
 }
 
 /// # Safety
-/// As [`run`].
+/// As [`products`].
 #[inline(always)]
-unsafe fn block<const ROWS2: bool, const PANELS2: bool>(args: &Args<'_>) {
+unsafe fn block<const ROWS2: bool, const PANELS2: bool, B: Beside>(args: &Args<'_>, beside: &mut B) {
     let sums = args.sums;
     let ldc = args.ldc * 4;
     // SAFETY: sums hold 32 rows of the group; A and B are readable as Args promises, and every block of B is whole tiles.
@@ -93,7 +124,6 @@ unsafe fn block<const ROWS2: bool, const PANELS2: bool>(args: &Args<'_>) {
         let mut a = args.a;
         let mut b = args.b;
         let (lines, mut ahead) = args.ahead.lines(TILE, args.k.div_ceil(32) * args.taps.len());
-        let (mut rows, each) = (args.meanwhile.rows, args.meanwhile.each(args.k.div_ceil(32) * args.taps.len()));
         for _ in 0..args.k.div_ceil(32) {
             for tap in args.taps {
                 step::<ROWS2, PANELS2>(
@@ -104,10 +134,7 @@ unsafe fn block<const ROWS2: bool, const PANELS2: bool>(args: &Args<'_>) {
                     args.panel_stride,
                 );
                 ahead = args.ahead.fetch(lines, 2, ahead);
-                if rows > 0 {
-                    (args.meanwhile.some)(args.meanwhile.task, each);
-                    rows = rows.saturating_sub(each);
-                }
+                beside.step();
             }
             a = [a[0].add(64), a[1].wrapping_add(64)];
             b = b.add(args.pack_taps * TILE_BYTES);
@@ -129,7 +156,7 @@ unsafe fn block<const ROWS2: bool, const PANELS2: bool>(args: &Args<'_>) {
 /// One block of 32 of `k`: up to four tile products.
 ///
 /// # Safety
-/// As [`run`].
+/// As [`products`].
 #[inline(always)]
 unsafe fn step<const ROWS2: bool, const PANELS2: bool>(
     a0: *const u8,

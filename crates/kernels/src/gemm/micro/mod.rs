@@ -57,34 +57,7 @@ pub(crate) struct Args<'a> {
     pub accumulate: bool,
     /// What to fetch into the second-level cache on the way.
     pub ahead: Ahead,
-    /// What else to do on the way, where the products leave the vector units idle.
-    pub meanwhile: Meanwhile,
 }
-
-/// Work of the vector units, in rows, for a micro-kernel whose products run beside them.
-#[derive(Clone, Copy)]
-pub(crate) struct Meanwhile {
-    pub task: *mut (),
-    /// Does up to so many rows of the task.
-    pub some: unsafe fn(*mut (), usize),
-    /// Rows that should be done in this call.
-    pub rows: usize,
-}
-
-impl Meanwhile {
-    pub const NONE: Meanwhile = Meanwhile { task: std::ptr::null_mut(), some: nothing_of, rows: 0 };
-    /// Rows at a time at least: starting costs.
-    const LEAST: usize = 4;
-
-    /// Rows for each of `steps` steps.
-    #[cfg(target_arch = "x86_64")]
-    #[inline(always)]
-    fn each(&self, steps: usize) -> usize {
-        self.rows.div_ceil(steps.max(1)).max(Self::LEAST)
-    }
-}
-
-unsafe fn nothing_of(_: *mut (), _: usize) {}
 
 /// A group of B to be fetched into the second-level cache while another is multiplied.
 #[derive(Clone, Copy)]
@@ -148,7 +121,7 @@ pub(crate) struct Micro {
     pub panels: usize,
     /// Computes `sums (+)= Σ A·B`.
     pub run: unsafe fn(&Args<'_>),
-    /// Whether [`Args::meanwhile`] is looked at.
+    /// Whether vector units are free meanwhile: sums are then finished beside the next products.
     pub beside: bool,
     /// Called on each thread before and after a series of runs.
     pub begin: fn(),
