@@ -36,7 +36,7 @@ pub use danqing_kernels::layout::PadMode;
 pub use error::{Result, TensorError};
 pub use ops::{AttentionOptions, Conv2dOptions, ConvFusion, LinearFusion};
 pub use param::Param;
-pub use plane::{Plane, PlaneConv, PlaneResidual, Shuffled};
+pub use plane::{Plane, PlaneConv, PlaneResidual, ROWS_ALIGNMENT, Shuffled};
 pub use recompute::checkpoint;
 pub use rng::Rng;
 pub use shape::MAX_RANK;

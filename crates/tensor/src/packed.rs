@@ -19,6 +19,8 @@ struct Purpose {
     groups: usize,
     /// Maps that the channels of a convolution come from.
     parts: usize,
+    /// For minimal filtering, from which the values cannot be got back.
+    filtered: bool,
 }
 
 enum Form {
@@ -47,7 +49,11 @@ impl Packed {
 
     /// The values in row-major order; zeros if nothing has been packed.
     pub(crate) fn unpacked(&self, shape: Dims, dtype: DType) -> Tensor {
-        let form = self.0.iter().find(|(purpose, _)| lossless(purpose, dtype)).or(self.0.first());
+        let form = self
+            .0
+            .iter()
+            .find(|(purpose, _)| lossless(purpose, dtype))
+            .or_else(|| self.0.iter().find(|(purpose, _)| !purpose.filtered));
         let values = match form {
             Some((_, Form::Conv(pack))) => pack.unpack(),
             Some((purpose, Form::Linear(pack))) if purpose.transposed => pack.unpack(),
@@ -70,7 +76,7 @@ impl Packed {
 }
 
 fn lossless(purpose: &Purpose, dtype: DType) -> bool {
-    purpose.precision == Precision::F32 || dtype == DType::Bf16
+    !purpose.filtered && (purpose.precision == Precision::F32 || dtype == DType::Bf16)
 }
 
 /// The arithmetic of activations of a type.
@@ -104,7 +110,7 @@ impl Param {
 
     /// The weight `[out, in]` packed for `x · wᵀ`, or for `dy · w` if `transposed`.
     pub(crate) fn packed_linear(&self, precision: Precision, transposed: bool) -> PackedB {
-        let purpose = Purpose { precision, transposed, groups: 0, parts: 1 };
+        let purpose = Purpose { precision, transposed, groups: 0, parts: 1, filtered: false };
         let form = self.with_packed(|packed| match packed.find(purpose) {
             Some(Form::Linear(pack)) => Some(pack.clone()),
             _ => None,
@@ -123,7 +129,7 @@ impl Param {
 
     /// The weight of a convolution of this shape, packed for it or for its input gradient.
     pub(crate) fn packed_conv(&self, shape: &Conv2dShape, precision: Precision, transposed: bool) -> PackedConv {
-        let purpose = Purpose { precision, transposed, groups: shape.groups, parts: 1 };
+        let purpose = Purpose { precision, transposed, groups: shape.groups, parts: 1, filtered: false };
         self.conv_form(purpose, |value| {
             dispatch!(value.dtype(), E => match transposed {
                 true => PackedConv::pack_grad_input(value.data::<E>(), shape, precision),
@@ -134,11 +140,21 @@ impl Param {
 
     /// The weight of a 1×1 convolution over the channels of `parts` maps.
     pub(crate) fn packed_parts(&self, parts: usize, precision: Precision) -> PackedConv {
-        let purpose = Purpose { precision, transposed: false, groups: 1, parts };
+        let purpose = Purpose { precision, transposed: false, groups: 1, parts, filtered: false };
         let (c_out, c_in) = (self.shape()[0], self.shape()[1]);
         self.conv_form(purpose, |value| {
             dispatch!(value.dtype(), E => PackedConv::pack_parts(value.data::<E>(), c_in, c_out, parts, precision))
         })
+    }
+
+    /// The weight of a 3×3 convolution of f32 maps with a border, for minimal filtering.
+    pub(crate) fn packed_filtered(&self) -> PackedConv {
+        let purpose = Purpose { precision: Precision::F32, transposed: false, groups: 1, parts: 1, filtered: true };
+        let (c_out, c_in) = (self.shape()[0], self.shape()[1]);
+        self.conv_form(
+            purpose,
+            |value| dispatch!(value.dtype(), E => PackedConv::pack_filtered(value.data::<E>(), c_in, c_out)),
+        )
     }
 
     fn conv_form(&self, purpose: Purpose, pack: impl FnOnce(&Tensor) -> PackedConv) -> PackedConv {

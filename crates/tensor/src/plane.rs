@@ -81,6 +81,13 @@ held!(half::bf16, Bf16);
 
 const OP: &str = "plane convolution";
 
+/// Channels on either side from which minimal filtering saves more products than it costs.
+const FILTERED: usize = 16;
+
+/// Rows of a map in f32 should be asked for from a multiple of this on, and up to one or the map's end: then what a row holds does
+/// not depend on how many were made at a time.
+pub const ROWS_ALIGNMENT: usize = kernels::ROWS_ALIGNMENT;
+
 fn misfit<T>(shapes: &[&[usize]], why: &str) -> Result<T> {
     shape_error(OP, shapes, why.to_owned())
 }
@@ -279,6 +286,9 @@ impl PlaneConv<'_> {
                 Ok(self.weight.packed_parts(parts, precision(dtype)))
             }
             [c_out, i, kh, kw] if c_out > 0 && i > 0 && i <= c_in && parts == 1 && kh == kw && (kh == 1 || kh == 3) => {
+                if dtype == DType::F32 && kh == 3 && i.min(c_out) >= FILTERED {
+                    return Ok(self.weight.packed_filtered());
+                }
                 let shape = Conv2dShape::same(1, kh, kw, i, c_out, kh);
                 let pack = self.weight.packed_conv(&shape, precision(dtype), false);
                 if i < c_in && pack.is_fused() {

@@ -10,10 +10,15 @@ mod plane;
 mod scalar;
 mod shape;
 mod walk;
+mod winograd;
 
 pub use packed::PackedConv;
 pub use plane::{Plane, PlaneEnds, PlaneResidual, conv2d_plane, conv2d_within};
 pub use shape::{Conv2dShape, ConvShapeError};
+
+/// Rows of a [filtered](PackedConv::pack_filtered) convolution begin and end at multiples of this, or at the map's edge, if they shall not
+/// depend on how many are made at a time.
+pub const ROWS_ALIGNMENT: usize = winograd::STEP;
 
 use crate::element::Element;
 use crate::gemm::engine::{self, Product};

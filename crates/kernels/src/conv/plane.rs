@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::PackedConv;
+use super::{PackedConv, winograd};
 use crate::element::Element;
 use crate::gemm::engine::{self, Product, Tile, Tiles};
 use crate::gemm::finish::Finish;
@@ -286,8 +286,39 @@ unsafe fn convolve<E: Element, O: Element>(
     if rows.is_empty() || batch == 0 || width == 0 {
         return;
     }
+    for values in [ends.bias, ends.slopes].into_iter().flatten() {
+        assert_eq!(values.len(), c_out, "one value for each of {c_out} channels");
+    }
+    let target = out.values[to..].as_mut_ptr();
+    let (residual, ldr) = match ends.residual {
+        None => (None, 0),
+        Some(PlaneResidual::Own) => (Some(target.cast_const()), out.channels),
+        Some(PlaneResidual::Of(plane, from)) => {
+            let fits = [plane.batch, plane.height, plane.width] == [out.batch, out.height, out.width];
+            assert!(fits && from + c_out <= plane.channels, "the residual is of another shape");
+            (Some(plane.values[from..].as_ptr()), plane.channels)
+        }
+    };
+    let epilogue = Epilogue { bias: ends.bias, activation: ends.activation, ..Epilogue::default() };
+    let finish = Finish {
+        ldo: out.channels,
+        residual,
+        ldr,
+        slopes: ends.slopes,
+        gain: ends.gain,
+        gate: ends.gate,
+        ..Finish::dense(target, c_out, epilogue)
+    };
+    if w.is_filtered() {
+        let source = winograd::Source { values: sources[0].cast(), shape: [batch, height, width, channels] };
+        for image in 0..batch {
+            // SAFETY: the pack is of f32, and so are the maps; the caller's promise; the rows and channels of the output are ours.
+            unsafe { winograd::convolve(source, image, pack, rows.clone(), &finish) };
+        }
+        return;
+    }
     let pixel = channels * size_of::<E>();
-    let pitch = width + 2;
+    let (pitch, positions) = (width + 2, width + 2);
     let at = |y: usize, x: usize| (y * pitch + x) * pixel;
     let mut taps = Vec::new();
     if kernel == 1 {
@@ -337,37 +368,8 @@ unsafe fn convolve<E: Element, O: Element>(
         }
     }
     let (pitch, width) = if linear { (pitch, width) } else { (usize::MAX, usize::MAX) };
-    let tiles = Tiles { list, pitch, width, step: 1, line: out.width + 2 };
-    for values in [ends.bias, ends.slopes].into_iter().flatten() {
-        assert_eq!(values.len(), c_out, "one value for each of {c_out} channels");
-    }
-    let target = out.values[to..].as_mut_ptr();
-    let (residual, ldr) = match ends.residual {
-        None => (None, 0),
-        Some(PlaneResidual::Own) => (Some(target.cast_const()), out.channels),
-        Some(PlaneResidual::Of(plane, from)) => {
-            let fits = [plane.batch, plane.height, plane.width] == [out.batch, out.height, out.width];
-            assert!(fits && from + c_out <= plane.channels, "the residual is of another shape");
-            (Some(plane.values[from..].as_ptr()), plane.channels)
-        }
-    };
-    let epilogue = Epilogue { bias: ends.bias, activation: ends.activation, ..Epilogue::default() };
-    let product = Product {
-        a: sources[0].cast(),
-        a_stride: pixel,
-        taps: &taps,
-        tiles: &tiles,
-        b: pack,
-        finish: Finish {
-            ldo: out.channels,
-            residual,
-            ldr,
-            slopes: ends.slopes,
-            gain: ends.gain,
-            gate: ends.gate,
-            ..Finish::dense(target, c_out, epilogue)
-        },
-    };
+    let tiles = Tiles { list, pitch, width, step: 1, line: positions };
+    let product = Product { a: sources[0].cast(), a_stride: pixel, taps: &taps, tiles: &tiles, b: pack, finish };
     // SAFETY: every tile reads pixels of the maps and their borders, and at most a block behind the last; the rows and channels of
     // the output are ours.
     unsafe { engine::run(&product) };

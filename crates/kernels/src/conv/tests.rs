@@ -217,3 +217,86 @@ fn convolutions_between_planes_equal_the_naive_ones() {
         check_planes::<bf16>(&shape);
     }
 }
+
+/// In f64 what `scalar::conv2d` is in f32.
+fn exactly(x: &[f32], w: &[f32], shape: &Conv2dShape) -> Vec<f64> {
+    let &Conv2dShape { batch, height, width, c_in, c_out, .. } = shape;
+    let mut out = vec![0f64; shape.output_len()];
+    for (at, out) in out.iter_mut().enumerate() {
+        let (o, x0, y0, image) =
+            (at % c_out, at / c_out % width, at / c_out / width % height, at / c_out / width / height);
+        assert!(image < batch);
+        for (y, x1, t) in (0..9).map(|t| (y0 + t / 3, x0 + t % 3, t)) {
+            if (1..=height).contains(&y) && (1..=width).contains(&x1) {
+                let pixel = ((image * height + y - 1) * width + x1 - 1) * c_in;
+                *out += (0..c_in).map(|i| f64::from(x[pixel + i]) * f64::from(w[(o * c_in + i) * 9 + t])).sum::<f64>();
+            }
+        }
+    }
+    out
+}
+
+#[test]
+fn filtered_convolutions_are_near_the_exact_sums() {
+    for (batch, height, width, c_in, c_out) in
+        [(1, 1, 1, 16, 16), (2, 9, 7, 20, 17), (1, 4, 133, 64, 48), (1, 23, 40, 48, 64), (1, 6, 5, 33, 50)]
+    {
+        let shape = Conv2dShape::same(batch, height, width, c_in, c_out, 3);
+        let (x, w) = (values::<f32>(shape.input_len(), 1), values::<f32>(shape.weight_len(), 2));
+        let want = exactly(&x, &w, &shape);
+        let largest = want.iter().fold(0f64, |m, v| m.max(v.abs()));
+        let map = plane_of(&x, [batch, height, width, c_in]);
+        let pack = PackedConv::pack_filtered(&w, c_in, c_out);
+        let made = |strips: &[std::ops::Range<usize>]| {
+            let mut out = Plane::<f32>::zeroed(batch, height, width, c_out + 3);
+            for rows in strips {
+                conv2d_plane(&[&map], &pack, &mut out, 3, rows.clone(), &PlaneEnds::default());
+            }
+            values_of(&out, 3, c_out)
+        };
+        let mut whole = Vec::new();
+        for &isa in available() {
+            with_isa(isa, || {
+                whole = made(&[0..height]);
+                let middle = (height / 2).next_multiple_of(ROWS_ALIGNMENT).min(height);
+                assert_eq!(whole, made(&[0..middle, middle..height]), "{shape:?} in two strips");
+                // Rows that begin or end off the grid differ by rounding only.
+                let third = height / 3;
+                for values in [&whole, &made(&[0..third, third..height])] {
+                    for (i, (&v, &want)) in values.iter().zip(&want).enumerate() {
+                        // Sums at the points are up to some ten times as large as the result, each rounded to 2^-24.
+                        let off = (f64::from(v) - want).abs();
+                        assert!(off < 4e-6 * largest, "{isa:?} {shape:?} at {i}: {v} for {want}, {:e}", off / largest);
+                    }
+                }
+            });
+        }
+    }
+}
+
+#[test]
+fn filtered_convolutions_end_as_others_do() {
+    let shape = Conv2dShape::same(1, 10, 18, 32, 32, 3);
+    let (x, w) = (values::<f32>(shape.input_len(), 1), values::<f32>(shape.weight_len(), 2));
+    let (bias, slopes) = (values::<f32>(32, 4), values::<f32>(32, 5));
+    let map = plane_of(&x, [1, 10, 18, 32]);
+    let added = plane_of(&values::<f32>(shape.output_len(), 6), [1, 10, 18, 32]);
+    for gate in [false, true] {
+        let ends = PlaneEnds {
+            bias: Some(&bias),
+            slopes: Some(&slopes),
+            gain: 0.5,
+            residual: Some(PlaneResidual::Of(&added, 0)),
+            gate,
+            ..PlaneEnds::default()
+        };
+        let made = |pack: &PackedConv| {
+            let mut out = Plane::<f32>::stale(1, 10, 18, 32);
+            conv2d_plane(&[&map], pack, &mut out, 0, 0..10, &ends);
+            values_of(&out, 0, 32)
+        };
+        let plain = made(&PackedConv::pack(&w, &shape, Precision::F32));
+        let filtered = made(&PackedConv::pack_filtered(&w, 32, 32));
+        assert!(plain.iter().zip(&filtered).all(|(a, b)| (a - b).abs() < 2e-4 * (1.0 + a.abs())), "gate {gate}");
+    }
+}

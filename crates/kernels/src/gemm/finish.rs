@@ -29,6 +29,9 @@ pub(crate) struct Finish<'a, O> {
     pub gate: bool,
 }
 
+// SAFETY: the pointers are read, or written in disjoint rows and columns by each task.
+unsafe impl<O: Sync> Sync for Finish<'_, O> {}
+
 impl<'a, O: Element> Finish<'a, O> {
     /// A finish of `n` columns in rows of as many.
     pub fn dense(out: *mut O, n: usize, epilogue: Epilogue<'a, O>) -> Self {

@@ -6,7 +6,9 @@
 
 use danqing_kernels::threads::threads;
 use danqing_nn::Conv2d;
-use danqing_tensor::{Activation, DType, Param, Plane, PlaneConv, PlaneResidual, Shuffled, Tensor, TensorError};
+use danqing_tensor::{
+    Activation, DType, Param, Plane, PlaneConv, PlaneResidual, ROWS_ALIGNMENT, Shuffled, Tensor, TensorError,
+};
 
 /// Bytes of a strip of the widest map for each thread: some of them stay in its second-level cache.
 const STRIP: usize = 1 << 20;
@@ -179,6 +181,9 @@ impl<'a> Staggered<'a> {
             Work::Conv { conv, .. } if ready < source => ready = ready.saturating_sub(conv.weight.shape()[2] / 2),
             Work::Upsample(factor) => ready *= factor,
             Work::Conv { .. } | Work::AddScaled(_) => {}
+        }
+        if self.dtype == DType::F32 && ready < height {
+            ready -= ready % ROWS_ALIGNMENT;
         }
         let rows = step.done..ready.min(height).max(step.done);
         step.done = rows.end;
