@@ -192,7 +192,7 @@ impl Kernel for Take<'_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Take { from, strides: [line, column], channels, to, apart } = self;
+        let Take { from, strides: [line, step], channels, to, apart } = self;
         assert!(to.len() >= (POINTS - 1) * apart + channels, "too few places");
         let mut c = 0;
         while c < channels {
@@ -203,7 +203,7 @@ impl Kernel for Take<'_> {
                 for (x, d) in d.iter_mut().enumerate() {
                     // SAFETY: `seen` gives a place of 6×6 pixels of so many channels.
                     *d = unsafe {
-                        let at = from.add(y * line + x * column + c);
+                        let at = from.add(y * line + x * step + c);
                         match part == S::LANES {
                             true => s.load_ptr(at),
                             false => s.load_part(std::slice::from_raw_parts(at, part), 0.0),
@@ -213,8 +213,7 @@ impl Kernel for Take<'_> {
                 *half = taken(s, d);
             }
             for x in 0..SEEN {
-                let column = taken(s, [half[0][x], half[1][x], half[2][x], half[3][x], half[4][x], half[5][x]]);
-                for (y, value) in column.into_iter().enumerate() {
+                for (y, value) in taken(s, column(&half, x)).into_iter().enumerate() {
                     let at = (y * SEEN + x) * apart + c;
                     match part == S::LANES {
                         // SAFETY: inside `to`, whose length was checked.
@@ -226,6 +225,12 @@ impl Kernel for Take<'_> {
             c += part;
         }
     }
+}
+
+/// One value of each row.
+#[inline(always)]
+fn column<F: Copy, const N: usize>(rows: &[[F; N]; SEEN], x: usize) -> [F; SEEN] {
+    [rows[0][x], rows[1][x], rows[2][x], rows[3][x], rows[4][x], rows[5][x]]
 }
 
 /// Six values at the six points: the transpose of how polynomials of degree 5 are put together from their values there.
@@ -272,8 +277,7 @@ impl Kernel for Give<'_> {
                 *half = given(s, m);
             }
             for x in 0..STEP {
-                let column = given(s, [half[0][x], half[1][x], half[2][x], half[3][x], half[4][x], half[5][x]]);
-                for (y, value) in column.into_iter().enumerate() {
+                for (y, value) in given(s, column(&half, x)).into_iter().enumerate() {
                     // SAFETY: inside `to`, whose length was checked.
                     unsafe { s.store_ptr(value, to.as_mut_ptr().add((y * STEP + x) * channels + c)) };
                 }
