@@ -156,6 +156,11 @@ fn values_of<E: Element>(plane: &Plane<E>, from: usize, count: usize) -> Vec<E> 
         .collect()
 }
 
+fn every_end<'a, E: Element>(bias: &'a [f32], slopes: &'a [f32], added: &'a Plane<E>, gate: bool) -> PlaneEnds<'a, E> {
+    let residual = Some(PlaneResidual::Of(added, 0));
+    PlaneEnds { bias: Some(bias), slopes: Some(slopes), gain: 0.5, residual, gate, ..PlaneEnds::default() }
+}
+
 /// In two strips, the lower first, into channels of a wider map, with slopes, a gain and a residual.
 fn check_planes<E: Element>(shape: &Conv2dShape) {
     let &Conv2dShape { batch, height, width, c_in, c_out, .. } = shape;
@@ -179,14 +184,7 @@ fn check_planes<E: Element>(shape: &Conv2dShape) {
     for &isa in available() {
         with_isa(isa, || {
             for gate in [false, true] {
-                let ends = PlaneEnds {
-                    bias: Some(&bias),
-                    slopes: Some(&slopes),
-                    gain: 0.5,
-                    residual: Some(PlaneResidual::Of(&added, 0)),
-                    gate,
-                    ..PlaneEnds::default()
-                };
+                let ends = every_end(&bias, &slopes, &added, gate);
                 let mut out = Plane::<E>::zeroed(batch, height, width, c_out + 3);
                 let middle = height / 2;
                 for rows in [middle..height, 0..middle] {
@@ -282,14 +280,7 @@ fn filtered_convolutions_end_as_others_do() {
     let map = plane_of(&x, [1, 10, 18, 32]);
     let added = plane_of(&values::<f32>(shape.output_len(), 6), [1, 10, 18, 32]);
     for gate in [false, true] {
-        let ends = PlaneEnds {
-            bias: Some(&bias),
-            slopes: Some(&slopes),
-            gain: 0.5,
-            residual: Some(PlaneResidual::Of(&added, 0)),
-            gate,
-            ..PlaneEnds::default()
-        };
+        let ends = every_end(&bias, &slopes, &added, gate);
         let made = |pack: &PackedConv| {
             let mut out = Plane::<f32>::stale(1, 10, 18, 32);
             conv2d_plane(&[&map], pack, &mut out, 0, 0..10, &ends);

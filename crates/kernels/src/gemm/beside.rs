@@ -11,9 +11,6 @@ use super::packed::BLOCK;
 use crate::element::Element;
 use crate::pool::PooledBuf;
 
-/// Sets of sums: one that is made, and one that is finished.
-pub(super) const SETS: usize = 2;
-
 /// Runs a task over some groups.
 pub(super) type TaskRun<O> = unsafe fn(&Task<'_, O>, &[(usize, usize)]);
 
@@ -60,8 +57,7 @@ unsafe fn task<O: Element, F: Chosen, const PLAIN: bool>(task: &Task<'_, O>, gro
     let finish = &task.product.finish;
     let ldc = task.sums_pitch(groups);
     let mut waiting = Waiting::<O, F, PLAIN> {
-        sets: [(); SETS].map(|()| PooledBuf::dirty(2 * TILE * ldc)),
-        ldc,
+        sets: [(); 2].map(|()| PooledBuf::dirty(2 * TILE * ldc)),
         finish,
         function: F::of(finish.epilogue.activation),
         segments: [Segment::default(); 2 * TILE],
@@ -86,10 +82,9 @@ unsafe fn task<O: Element, F: Chosen, const PLAIN: bool>(task: &Task<'_, O>, gro
     }
 }
 
-/// The two sets of sums and what is known of the one that waits to be finished.
+/// Two sets of sums, the one that is made and the one that is finished, and how far the latter is.
 struct Waiting<'a, O, F, const PLAIN: bool> {
-    sets: [PooledBuf<f32>; SETS],
-    ldc: usize,
+    sets: [PooledBuf<f32>; 2],
     finish: &'a Finish<'a, O>,
     function: F,
     /// Rows that go to the output together.
@@ -118,7 +113,7 @@ impl<O: Element, F: Function, const PLAIN: bool> Waiting<'_, O, F, PLAIN> {
                 let segment = self.segments[self.at];
                 self.at += 1;
                 self.rows_of_segment = segment.rows;
-                self.run.sums = self.sets[1].as_ptr().wrapping_add(segment.row * self.ldc);
+                self.run.sums = self.sets[1].as_ptr().wrapping_add(segment.row * self.run.ldc);
                 self.run.out_row = segment.out_row;
             }
             let rows = match PLAIN || self.finish.epilogue.row_bias.is_none() {
@@ -130,7 +125,7 @@ impl<O: Element, F: Function, const PLAIN: bool> Waiting<'_, O, F, PLAIN> {
             unsafe { self.finish.run::<Wide<true>, F, PLAIN>(self.function, &run) };
             count -= rows;
             self.rows_of_segment -= rows;
-            self.run.sums = run.sums.wrapping_add(rows * self.ldc);
+            self.run.sums = run.sums.wrapping_add(rows * run.ldc);
             self.run.out_row = run.out_row + rows * run.step;
         }
     }
@@ -149,7 +144,7 @@ impl<O: Element, F: Function, const PLAIN: bool> Beside for Waiting<'_, O, F, PL
 impl<O: Element, F: Function, const PLAIN: bool> Hands for Waiting<'_, O, F, PLAIN> {
     #[inline(always)]
     fn sums(&mut self) -> (*mut f32, usize) {
-        (self.sets[0].as_mut_ptr(), self.ldc)
+        (self.sets[0].as_mut_ptr(), self.run.ldc)
     }
 
     #[inline(always)]

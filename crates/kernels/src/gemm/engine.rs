@@ -128,6 +128,7 @@ pub(crate) unsafe fn run<O: Element>(product: &Product<'_, O>) {
             groups: groups.len(),
             group_bytes: widest * product.b.panel_bytes(),
             taps: product.taps.len(),
+            fast: micro.beside,
             work: tiles.len() * TILE * n * (k * product.taps.len() * 2 + FINISHING),
             threads: threads(),
         },

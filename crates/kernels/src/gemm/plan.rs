@@ -18,6 +18,8 @@ pub(super) struct Sizes {
     pub group_bytes: usize,
     /// How often a row of A is read for one group.
     pub taps: usize,
+    /// Whether products outrun what the second-level cache gives of B.
+    pub fast: bool,
     /// Multiplications and additions in all.
     pub work: usize,
     pub threads: usize,
@@ -55,7 +57,7 @@ const NEAREST: usize = 36 << 10;
 
 impl Plan {
     pub fn of(isa: Isa, sizes: Sizes) -> Plan {
-        let Sizes { tiles, tile_bytes, groups, group_bytes, taps, work, threads } = sizes;
+        let Sizes { tiles, tile_bytes, groups, group_bytes, taps, fast, work, threads } = sizes;
         let half = half_a_cache(isa);
         let chunk = (half / group_bytes.max(1)).clamp(1, groups);
         let block = (half / tile_bytes.max(1)).max(4) & !1;
@@ -72,8 +74,8 @@ impl Plan {
         let tiles_per_task = tiles.div_ceil(wanted.div_ceil(chunks)).max(tiles.min(8)).next_multiple_of(2);
         let row_tasks = tiles.div_ceil(tiles_per_task);
         let group_tasks = chunks.max(wanted.div_ceil(row_tasks)).min(groups);
-        // Where AMX reads a row of A several times for one group, the nearest cache gives more if B stays there.
-        let near = isa == Isa::Amx && taps > 1 && group_bytes <= NEAREST && tiles_per_task * tile_bytes <= half;
+        // Where a row of A is read several times for one group, the nearest cache gives more if B stays there.
+        let near = fast && taps > 1 && group_bytes <= NEAREST && tiles_per_task * tile_bytes <= half;
         let at_once = if near { 1 } else { chunk };
         Plan { tiles_per_task, row_tasks, group_tasks, at_once, fetch: chunk == 1, rows_stay }
     }
@@ -107,7 +109,7 @@ mod tests {
     fn plan(isa: Isa, tiles: usize, k: usize, taps: usize, groups: usize, threads: usize) -> Plan {
         let (tile_bytes, group_bytes) = (TILE * k * 2, 2 * PANEL * k * taps * 2);
         let work = tiles * TILE * groups * 32 * k * taps * 2;
-        Plan::of(isa, Sizes { tiles, tile_bytes, groups, group_bytes, taps, work, threads })
+        Plan::of(isa, Sizes { tiles, tile_bytes, groups, group_bytes, taps, fast: isa == Isa::Amx, work, threads })
     }
 
     #[test]
