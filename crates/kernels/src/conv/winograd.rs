@@ -115,6 +115,7 @@ pub(super) unsafe fn convolve<O: Element>(
                     sums: made[point * made_apart + panel * PANEL..].as_mut_ptr(),
                     ldc: pitch,
                     accumulate: false,
+                    far: false,
                     ahead: Ahead::NONE,
                 };
                 // SAFETY: the rows of A were just written; the panels are inside the pack; `made` holds 32 rows of all panels.

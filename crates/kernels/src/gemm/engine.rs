@@ -139,7 +139,7 @@ pub(crate) unsafe fn run<O: Element>(product: &Product<'_, O>) {
         let tiles = &tiles[rows * plan.tiles_per_task..tiles.len().min((rows + 1) * plan.tiles_per_task)];
         let part = |i: usize| i * groups.len() / plan.group_tasks;
         let groups = &groups[part(columns)..part(columns + 1)];
-        let task = Task { product, micro, tiles, at_once: plan.at_once, fetch: plan.fetch, forgotten };
+        let task = Task { product, micro, tiles, at_once: plan.at_once, fetch: plan.fetch, far: plan.far, forgotten };
         (micro.begin)();
         // SAFETY: the caller's promise; tasks have disjoint rows or columns.
         unsafe {
@@ -162,6 +162,8 @@ pub(super) struct Task<'a, O> {
     pub at_once: usize,
     /// Whether the group after them should be fetched meanwhile.
     pub fetch: bool,
+    /// Whether B comes from beyond the first-level cache for each pair.
+    pub far: bool,
     /// Whether outputs should be fetched ahead.
     pub forgotten: bool,
 }
@@ -304,6 +306,7 @@ impl<O: Element> Task<'_, O> {
             sums,
             ldc,
             accumulate: false,
+            far: self.far,
             ahead,
         };
         for (i, &(panel, panels)) in groups.iter().enumerate() {

@@ -36,6 +36,8 @@ pub(super) struct Plan {
     pub at_once: usize,
     /// Whether the next group should be fetched meanwhile: it comes from far away.
     pub fetch: bool,
+    /// Whether B comes from beyond the first-level cache for each pair of tiles.
+    pub far: bool,
     /// Whether neighbouring tasks share their rows; else they share their groups.
     pub rows_stay: bool,
 }
@@ -53,7 +55,7 @@ fn half_a_cache(isa: Isa) -> usize {
 }
 
 /// Bytes of B that stay in a first-level cache of 48 KiB beside rows of A.
-const NEAREST: usize = 36 << 10;
+const NEAREST: usize = 24 << 10;
 
 impl Plan {
     pub fn of(isa: Isa, sizes: Sizes) -> Plan {
@@ -68,7 +70,15 @@ impl Plan {
         let wanted = (work / TASK_WORK).max(b / TASK_BYTES).clamp(1, most);
         if rows_stay {
             let group_tasks = wanted.div_ceil(blocks).min(groups);
-            return Plan { tiles_per_task: block, row_tasks: blocks, group_tasks, at_once: 1, fetch: true, rows_stay };
+            return Plan {
+                tiles_per_task: block,
+                row_tasks: blocks,
+                group_tasks,
+                at_once: 1,
+                fetch: true,
+                far: group_bytes > NEAREST,
+                rows_stay,
+            };
         }
         // Rows are cut first, but not finer than pays for fetching the chunk of B anew.
         let tiles_per_task = tiles.div_ceil(wanted.div_ceil(chunks)).max(tiles.min(8)).next_multiple_of(2);
@@ -77,7 +87,8 @@ impl Plan {
         // Where a row of A is read several times for one group, the nearest cache gives more if B stays there.
         let near = fast && taps > 1 && group_bytes <= NEAREST && tiles_per_task * tile_bytes <= half;
         let at_once = if near { 1 } else { chunk };
-        Plan { tiles_per_task, row_tasks, group_tasks, at_once, fetch: chunk == 1, rows_stay }
+        let far = at_once * group_bytes > NEAREST;
+        Plan { tiles_per_task, row_tasks, group_tasks, at_once, fetch: chunk == 1, far, rows_stay }
     }
 
     pub fn tasks(&self) -> usize {
@@ -142,5 +153,13 @@ mod tests {
         // The weights of a linear layer at 64 x 64 fit: each row is read once.
         let wide = plan(Isa::Amx, 256, 320, 1, 10, 1);
         assert_eq!((wide.group_tasks, wide.at_once, wide.rows_stay), (1, 10, false));
+    }
+
+    #[test]
+    fn what_the_nearest_cache_cannot_hold_passes_it_by() {
+        // 18 KiB of filters stay; of 36 KiB a group, or of many groups, the next pair of tiles would find nothing.
+        assert!(!plan(Isa::Amx, 1024, 32, 9, 1, 1).far);
+        assert!(plan(Isa::Amx, 1024, 64, 9, 2, 1).far);
+        assert!(plan(Isa::Amx, 256, 320, 1, 10, 1).far);
     }
 }

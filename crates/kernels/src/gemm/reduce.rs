@@ -176,6 +176,7 @@ fn add_chunk<E: Element>(
                 sums: block.as_mut_ptr(),
                 ldc: LDC,
                 accumulate,
+                far: false,
                 ahead: Ahead::NONE,
             };
             // SAFETY: rows of A hold all regions and a block more, all written by `transpose`; B is a pack of that shape.

@@ -20,9 +20,13 @@ pub fn pixel_shuffle<E: Element>(x: &[E], from: [usize; 4], r: usize, out: &mut 
             let x = &x[row / r * width * wide..][..width * wide];
             // SAFETY: every row is visited by one task.
             let out = unsafe { shared.range(row * width * r * channels, width * r * channels) };
-            for (column, out) in out.chunks_exact_mut(channels).enumerate() {
-                let at = column / r * wide + row % r * r + column % r;
-                out.iter_mut().zip(x[at..].iter().step_by(r * r)).for_each(|(out, &x)| *out = x);
+            let x = &x[row % r * r..];
+            for (column, out) in out.chunks_exact_mut(r * channels).enumerate() {
+                let x = &x[column * wide..];
+                for (dx, out) in out.chunks_exact_mut(channels).enumerate() {
+                    let x = &x[dx..];
+                    out.iter_mut().enumerate().for_each(|(c, out)| *out = x[c * r * r]);
+                }
             }
         }
     });
@@ -44,9 +48,12 @@ pub fn pixel_unshuffle<E: Element>(x: &[E], from: [usize; 4], r: usize, out: &mu
             // SAFETY: every row is visited by one task.
             let out = unsafe { shared.range(row * (width / r) * wide, width / r * wide) };
             for (column, out) in out.chunks_exact_mut(wide.max(1)).enumerate() {
-                for (i, out) in out.iter_mut().enumerate() {
-                    let (c, dy, dx) = (i / (r * r), i / r % r, i % r);
-                    *out = x[(dy * width + column * r + dx) * channels + c];
+                let x = &x[column * r * channels..];
+                for (c, out) in out.chunks_exact_mut(r * r).enumerate() {
+                    for (dy, out) in out.chunks_exact_mut(r).enumerate() {
+                        let x = &x[dy * width * channels + c..];
+                        out.iter_mut().enumerate().for_each(|(dx, out)| *out = x[dx * channels]);
+                    }
                 }
             }
         }

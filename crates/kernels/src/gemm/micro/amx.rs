@@ -89,11 +89,13 @@ pub(crate) unsafe fn products<B: Beside>(args: &Args<'_>, beside: &mut B) {
     configure([args.rows[0], if two_rows { args.rows[1] } else { TILE }]);
     // SAFETY: the caller's promise, handed on.
     unsafe {
-        match (two_rows, args.panels > 1) {
-            (true, true) => block::<true, true, B>(args, beside),
-            (true, false) => block::<true, false, B>(args, beside),
-            (false, true) => block::<false, true, B>(args, beside),
-            (false, false) => block::<false, false, B>(args, beside),
+        match (two_rows, args.panels > 1, args.far) {
+            (true, true, false) => block::<true, true, false, B>(args, beside),
+            (true, true, true) => block::<true, true, true, B>(args, beside),
+            (true, false, false) => block::<true, false, false, B>(args, beside),
+            (true, false, true) => block::<true, false, true, B>(args, beside),
+            (false, true, _) => block::<false, true, false, B>(args, beside),
+            (false, false, _) => block::<false, false, false, B>(args, beside),
         }
     }
 }
@@ -101,7 +103,7 @@ pub(crate) unsafe fn products<B: Beside>(args: &Args<'_>, beside: &mut B) {
 /// # Safety
 /// As [`products`].
 #[inline(always)]
-unsafe fn block<const ROWS2: bool, const PANELS2: bool, B: Beside>(args: &Args<'_>, beside: &mut B) {
+unsafe fn block<const ROWS2: bool, const PANELS2: bool, const FAR: bool, B: Beside>(args: &Args<'_>, beside: &mut B) {
     let sums = args.sums;
     let ldc = args.ldc * 4;
     // SAFETY: sums hold 32 rows of the group; A and B are readable as Args promises, and every block of B is whole tiles.
@@ -126,7 +128,7 @@ unsafe fn block<const ROWS2: bool, const PANELS2: bool, B: Beside>(args: &Args<'
         let (lines, mut ahead) = args.ahead.lines(TILE, args.k.div_ceil(32) * args.taps.len());
         for _ in 0..args.k.div_ceil(32) {
             for tap in args.taps {
-                step::<ROWS2, PANELS2>(
+                step::<ROWS2, PANELS2, FAR>(
                     a[0].wrapping_offset(tap.a),
                     a[1].wrapping_offset(tap.a),
                     args.a_stride,
@@ -153,12 +155,59 @@ unsafe fn block<const ROWS2: bool, const PANELS2: bool, B: Beside>(args: &Args<'
     }
 }
 
-/// One block of 32 of `k`: up to four tile products.
+/// The instructions of [`step`]; `$far` is the load for B.
+macro_rules! tiles {
+    ($far:literal, $rows2:expr, $panels2:expr, $a0:expr, $a1:expr, $sa:expr, $b:expr, $next:expr) => {
+        match ($rows2, $panels2) {
+            (true, true) => asm!(
+                "tileloadd tmm4, [{a0} + {sa}]",
+                concat!($far, " tmm6, [{b0} + {sb}]"),
+                concat!($far, " tmm7, [{b1} + {sb}]"),
+                "tdpbf16ps tmm0, tmm4, tmm6",
+                "tdpbf16ps tmm1, tmm4, tmm7",
+                "tileloadd tmm5, [{a1} + {sa}]",
+                "tdpbf16ps tmm2, tmm5, tmm6",
+                "tdpbf16ps tmm3, tmm5, tmm7",
+                a0 = in(reg) $a0, a1 = in(reg) $a1, sa = in(reg) $sa,
+                b0 = in(reg) $b, b1 = in(reg) $b.add($next), sb = in(reg) 64usize,
+                options(nostack, readonly, preserves_flags)
+            ),
+            (true, false) => asm!(
+                concat!($far, " tmm6, [{b0} + {sb}]"),
+                "tileloadd tmm4, [{a0} + {sa}]",
+                "tileloadd tmm5, [{a1} + {sa}]",
+                "tdpbf16ps tmm0, tmm4, tmm6",
+                "tdpbf16ps tmm2, tmm5, tmm6",
+                a0 = in(reg) $a0, a1 = in(reg) $a1, sa = in(reg) $sa, b0 = in(reg) $b, sb = in(reg) 64usize,
+                options(nostack, readonly, preserves_flags)
+            ),
+            (false, true) => asm!(
+                "tileloadd tmm4, [{a0} + {sa}]",
+                concat!($far, " tmm6, [{b0} + {sb}]"),
+                concat!($far, " tmm7, [{b1} + {sb}]"),
+                "tdpbf16ps tmm0, tmm4, tmm6",
+                "tdpbf16ps tmm1, tmm4, tmm7",
+                a0 = in(reg) $a0, sa = in(reg) $sa,
+                b0 = in(reg) $b, b1 = in(reg) $b.add($next), sb = in(reg) 64usize,
+                options(nostack, readonly, preserves_flags)
+            ),
+            (false, false) => asm!(
+                "tileloadd tmm4, [{a0} + {sa}]",
+                concat!($far, " tmm6, [{b0} + {sb}]"),
+                "tdpbf16ps tmm0, tmm4, tmm6",
+                a0 = in(reg) $a0, sa = in(reg) $sa, b0 = in(reg) $b, sb = in(reg) 64usize,
+                options(nostack, readonly, preserves_flags)
+            ),
+        }
+    };
+}
+
+/// One block of 32 of `k`: up to four tile products. `FAR`: B passes the first-level cache by, where it would displace A.
 ///
 /// # Safety
 /// As [`products`].
 #[inline(always)]
-unsafe fn step<const ROWS2: bool, const PANELS2: bool>(
+unsafe fn step<const ROWS2: bool, const PANELS2: bool, const FAR: bool>(
     a0: *const u8,
     a1: *const u8,
     a_stride: usize,
@@ -167,46 +216,9 @@ unsafe fn step<const ROWS2: bool, const PANELS2: bool>(
 ) {
     // SAFETY: the caller's promise, handed on.
     unsafe {
-        match (ROWS2, PANELS2) {
-            (true, true) => asm!(
-                "tileloadd tmm4, [{a0} + {sa}]",
-                "tileloadd tmm6, [{b0} + {sb}]",
-                "tileloadd tmm7, [{b1} + {sb}]",
-                "tdpbf16ps tmm0, tmm4, tmm6",
-                "tdpbf16ps tmm1, tmm4, tmm7",
-                "tileloadd tmm5, [{a1} + {sa}]",
-                "tdpbf16ps tmm2, tmm5, tmm6",
-                "tdpbf16ps tmm3, tmm5, tmm7",
-                a0 = in(reg) a0, a1 = in(reg) a1, sa = in(reg) a_stride,
-                b0 = in(reg) b, b1 = in(reg) b.add(panel_stride), sb = in(reg) 64usize,
-                options(nostack, readonly, preserves_flags)
-            ),
-            (true, false) => asm!(
-                "tileloadd tmm6, [{b0} + {sb}]",
-                "tileloadd tmm4, [{a0} + {sa}]",
-                "tileloadd tmm5, [{a1} + {sa}]",
-                "tdpbf16ps tmm0, tmm4, tmm6",
-                "tdpbf16ps tmm2, tmm5, tmm6",
-                a0 = in(reg) a0, a1 = in(reg) a1, sa = in(reg) a_stride, b0 = in(reg) b, sb = in(reg) 64usize,
-                options(nostack, readonly, preserves_flags)
-            ),
-            (false, true) => asm!(
-                "tileloadd tmm4, [{a0} + {sa}]",
-                "tileloadd tmm6, [{b0} + {sb}]",
-                "tileloadd tmm7, [{b1} + {sb}]",
-                "tdpbf16ps tmm0, tmm4, tmm6",
-                "tdpbf16ps tmm1, tmm4, tmm7",
-                a0 = in(reg) a0, sa = in(reg) a_stride,
-                b0 = in(reg) b, b1 = in(reg) b.add(panel_stride), sb = in(reg) 64usize,
-                options(nostack, readonly, preserves_flags)
-            ),
-            (false, false) => asm!(
-                "tileloadd tmm4, [{a0} + {sa}]",
-                "tileloadd tmm6, [{b0} + {sb}]",
-                "tdpbf16ps tmm0, tmm4, tmm6",
-                a0 = in(reg) a0, sa = in(reg) a_stride, b0 = in(reg) b, sb = in(reg) 64usize,
-                options(nostack, readonly, preserves_flags)
-            ),
+        match FAR {
+            true => tiles!("tileloaddt1", ROWS2, PANELS2, a0, a1, a_stride, b, panel_stride),
+            false => tiles!("tileloadd", ROWS2, PANELS2, a0, a1, a_stride, b, panel_stride),
         }
     }
 }

@@ -55,6 +55,8 @@ pub(crate) struct Args<'a> {
     pub ldc: usize,
     /// Add to the sums instead of replacing them.
     pub accumulate: bool,
+    /// Whether B comes from beyond the first-level cache each time: it must not displace A there. A hint.
+    pub far: bool,
     /// What to fetch into the second-level cache on the way.
     pub ahead: Ahead,
 }
