@@ -10,10 +10,94 @@ use super::dice::Dice;
 
 /// Samples a pixel side: edges are rendered finer than pixels, then averaged.
 const FINER: usize = 2;
+/// Share of leaves that show a piece of a photograph, where there are any.
+const SHOWN: f32 = 0.5;
+
+/// A photograph that leaves show pieces of.
+#[derive(Debug, Clone, Copy)]
+pub struct Texture<'a> {
+    /// Pixels across.
+    pub width: usize,
+    /// Pixels down.
+    pub height: usize,
+    /// RGB, `[height, width, 3]`.
+    pub values: &'a [u8],
+}
+
+/// How a leaf shows a photograph: turned, made smaller, its colours changed.
+#[derive(Debug, Clone, Copy)]
+struct Piece<'a> {
+    texture: Texture<'a>,
+    /// The photograph's point at the leaf's centre.
+    centre: [f32; 2],
+    /// Pixels of the photograph for a sample, along the leaf's own axes.
+    turn: [f32; 2],
+    tone: Tone,
+}
+
+impl<'a> Piece<'a> {
+    fn new(texture: Texture<'a>, dice: &mut Dice) -> Self {
+        let centre = [texture.width, texture.height].map(|side| dice.unit() * side as f32);
+        let (angle, step) = (dice.between(0.0, 2.0 * PI), dice.between(1.2, 2.2) / FINER as f32);
+        Self { texture, centre, turn: [angle.cos() * step, angle.sin() * step], tone: Tone::new(dice) }
+    }
+
+    /// The colour at a sample, between the four pixels around; beyond its edges the photograph is mirrored.
+    fn at(&self, dx: f32, dy: f32) -> [f32; 3] {
+        let Texture { width, height, values } = self.texture;
+        let [c, s] = self.turn;
+        let place = |v: f32, side: usize| {
+            let last = (side - 1) as f32;
+            let v = v.rem_euclid(2.0 * last.max(1.0));
+            let v = (if v > last { 2.0 * last - v } else { v }).max(0.0);
+            let low = v as usize;
+            (low, (low + 1).min(side - 1), v - low as f32)
+        };
+        let (x0, x1, right) = place(self.centre[0] + dx * c - dy * s, width);
+        let (y0, y1, down) = place(self.centre[1] + dx * s + dy * c, height);
+        let mixed = std::array::from_fn(|channel| {
+            let at = |x: usize, y: usize| f32::from(values[(y * width + x) * 3 + channel]);
+            let row = |y: usize| at(x0, y) + (at(x1, y) - at(x0, y)) * right;
+            (row(y0) + (row(y1) - row(y0)) * down) / 255.0
+        });
+        self.tone.of(mixed)
+    }
+}
+
+/// Another light on the same forms: channels in another order, each weaker or stronger.
+#[derive(Debug, Clone, Copy)]
+pub struct Tone {
+    order: [usize; 3],
+    gain: [f32; 3],
+    lift: f32,
+}
+
+impl Tone {
+    /// Colours as they are.
+    pub const PLAIN: Tone = Tone { order: [0, 1, 2], gain: [1.0; 3], lift: 0.0 };
+
+    /// A tone by lot.
+    pub fn new(dice: &mut Dice) -> Tone {
+        let first = dice.below(3);
+        let (second, third) = if dice.chance(0.5) { (1, 2) } else { (2, 1) };
+        // Nothing leaves 0..1: a cut-off light would not be the same in a picture and in its reduced form.
+        let gain = dice.between(0.5, 1.0);
+        Tone {
+            order: [first, (first + second) % 3, (first + third) % 3],
+            gain: [0; 3].map(|_| gain * dice.between(0.8, 1.0)),
+            lift: dice.between(0.0, 1.0 - gain),
+        }
+    }
+
+    /// The colour in this tone.
+    pub fn of(&self, colour: [f32; 3]) -> [f32; 3] {
+        std::array::from_fn(|c| colour[self.order[c]] * self.gain[c] + self.lift)
+    }
+}
 
 /// How a leaf is filled.
 #[derive(Debug, Clone, Copy)]
-struct Fill {
+struct Fill<'a> {
     colour: [f32; 3],
     /// A second colour, reached along a direction.
     other: [f32; 3],
@@ -22,10 +106,11 @@ struct Fill {
     strength: f32,
     waves: [f32; 2],
     grain: bool,
+    piece: Option<Piece<'a>>,
 }
 
-impl Fill {
-    fn new(dice: &mut Dice, radius: f32) -> Fill {
+impl<'a> Fill<'a> {
+    fn new(textures: &[Texture<'a>], dice: &mut Dice, radius: f32) -> Self {
         // One lightness and a weak tint: natural colours are mostly grey.
         let lightness = dice.unit();
         let vivid = if dice.chance(0.25) { 0.6 } else { 0.15 };
@@ -42,10 +127,14 @@ impl Fill {
             strength: if dice.chance(0.4) { dice.between(0.02, 0.25) } else { 0.0 },
             waves: [wave.cos() * frequency, wave.sin() * frequency],
             grain: dice.chance(0.4),
+            piece: if dice.chance(SHOWN) { dice.pick(textures).map(|t| Piece::new(*t, dice)) } else { None },
         }
     }
 
     fn at(&self, dx: f32, dy: f32, noise: f32) -> [f32; 3] {
+        if let Some(piece) = &self.piece {
+            return piece.at(dx, dy);
+        }
         let along = (0.5 + dx * self.direction[0] + dy * self.direction[1]).clamp(0.0, 1.0);
         let wave = if self.grain { noise } else { (2.0 * PI * (dx * self.waves[0] + dy * self.waves[1])).sin() };
         std::array::from_fn(|c| self.colour[c] + (self.other[c] - self.colour[c]) * along + self.strength * wave)
@@ -78,19 +167,37 @@ impl Outline {
         Outline::Polygon(polygon)
     }
 
-    fn holds(&self, dx: f32, dy: f32) -> bool {
+    /// Where the row `dy` below the centre lies inside, from the centre.
+    fn row(&self, dy: f32) -> Option<[f32; 2]> {
         match self {
-            Outline::Ellipse { turn: [c, s], axes } => {
-                let (along, across) = (dx * c + dy * s, dy * c - dx * s);
-                along * along / axes[0] + across * across / axes[1] <= 1.0
+            Outline::Ellipse { turn: [c, s], axes: [along, across] } => {
+                // (dx c + dy s)²/along + (dy c - dx s)²/across = 1, solved for dx.
+                let square = c * c / along + s * s / across;
+                let half = dy * c * s * (1.0 / along - 1.0 / across);
+                let rest = dy * dy * (s * s / along + c * c / across) - 1.0;
+                let root = (half * half - square * rest).max(0.0).sqrt();
+                (root > 0.0).then(|| [-half - root, -half + root].map(|v| v / square))
             }
-            Outline::Polygon(sides) => sides.iter().all(|[c, s, d]| dx * c + dy * s <= *d),
+            Outline::Polygon(sides) => {
+                let mut row = [f32::NEG_INFINITY, f32::INFINITY];
+                for [c, s, d] in sides {
+                    // dx c <= d - dy s
+                    let bound = d - dy * s;
+                    if c.abs() > 1e-6 {
+                        let at = bound / c;
+                        row = if *c > 0.0 { [row[0], row[1].min(at)] } else { [row[0].max(at), row[1]] };
+                    } else if bound < 0.0 {
+                        return None;
+                    }
+                }
+                (row[0] <= row[1]).then_some(row)
+            }
         }
     }
 }
 
-/// A picture of leaves, RGB in 0..1, `[side, side, 3]`.
-pub fn dead_leaves(side: usize, dice: &mut Dice) -> Vec<f32> {
+/// A picture of leaves, RGB in 0..1, `[side, side, 3]`; a part of them show pieces of `textures`.
+pub fn dead_leaves(side: usize, textures: &[Texture<'_>], dice: &mut Dice) -> Vec<f32> {
     let fine = side * FINER;
     let mut picture = vec![f32::NAN; fine * fine * 3];
     let mut left = fine * fine;
@@ -104,23 +211,25 @@ pub fn dead_leaves(side: usize, dice: &mut Dice) -> Vec<f32> {
         let u = dice.unit();
         let radius = 1.0 / (u / (most * most) + (1.0 - u) / (least * least)).sqrt();
         let centre = [dice.between(-radius, fine as f32 + radius), dice.between(-radius, fine as f32 + radius)];
-        let (outline, fill) = (Outline::new(dice, radius), Fill::new(dice, radius));
+        let (outline, fill) = (Outline::new(dice, radius), Fill::new(textures, dice, radius));
         let reach = radius * 1.9;
-        let range = |c: f32| ((c - reach).max(0.0) as usize, ((c + reach).max(0.0) as usize + 1).min(fine));
-        let ((x0, x1), (y0, y1)) = (range(centre[0]), range(centre[1]));
+        let whole = |from: f32, to: f32| (from.ceil().max(0.0) as usize, ((to + 1.0).max(0.0) as usize).min(fine));
+        let (y0, y1) = whole(centre[1] - reach, centre[1] + reach);
         for y in y0..y1 {
+            let dy = y as f32 - centre[1];
+            let Some(row) = outline.row(dy) else { continue };
+            let (x0, x1) = whole(centre[0] + row[0].max(-reach), centre[0] + row[1].min(reach));
             for x in x0..x1 {
                 let at = (y * fine + x) * 3;
-                let (dx, dy) = (x as f32 - centre[0], y as f32 - centre[1]);
-                if picture[at].is_nan() && outline.holds(dx, dy) {
+                if picture[at].is_nan() {
                     let noise = if fill.grain && fill.strength > 0.0 { dice.between(-1.0, 1.0) } else { 0.0 };
-                    picture[at..at + 3].copy_from_slice(&fill.at(dx, dy, noise));
+                    picture[at..at + 3].copy_from_slice(&fill.at(x as f32 - centre[0], dy, noise));
                     left -= 1;
                 }
             }
         }
     }
-    let ground = Fill::new(dice, fine as f32).colour;
+    let ground = Fill::new(&[], dice, fine as f32).colour;
     let mut out = vec![0.0; side * side * 3];
     for (i, value) in out.iter_mut().enumerate() {
         let (pixel, channel) = (i / 3, i % 3);
@@ -142,12 +251,54 @@ mod tests {
 
     #[test]
     fn leaves_are_full_of_edges_and_repeat_by_seed() {
-        let picture = dead_leaves(64, &mut Dice::new(1, 2));
+        let picture = dead_leaves(64, &[], &mut Dice::new(1, 2));
         assert_eq!(picture.len(), 64 * 64 * 3);
         assert!(picture.iter().all(|v| (0.0..=1.0).contains(v)));
         let steps = picture.chunks_exact(64 * 3).flat_map(|row| row.windows(4).map(|w| (w[3] - w[0]).abs()));
         assert!(steps.filter(|d| *d > 0.1).count() > 500);
-        assert_eq!(picture, dead_leaves(64, &mut Dice::new(1, 2)));
-        assert_ne!(picture, dead_leaves(64, &mut Dice::new(1, 3)));
+        assert_eq!(picture, dead_leaves(64, &[], &mut Dice::new(1, 2)));
+        assert_ne!(picture, dead_leaves(64, &[], &mut Dice::new(1, 3)));
+    }
+
+    #[test]
+    fn rows_of_outlines_end_on_their_edges() {
+        let mut dice = Dice::new(5, 0);
+        for _ in 0..200 {
+            let outline = Outline::new(&mut dice, 20.0);
+            let dy = dice.between(-25.0, 25.0);
+            // How far outside a point lies, by the outline's own equation: 0 on its edge.
+            let outside = |dx: f32| match &outline {
+                Outline::Ellipse { turn: [c, s], axes } => {
+                    let (along, across) = (dx * c + dy * s, dy * c - dx * s);
+                    along * along / axes[0] + across * across / axes[1] - 1.0
+                }
+                Outline::Polygon(sides) => {
+                    sides.iter().map(|[c, s, d]| (dx * c + dy * s - d) / 20.0).fold(f32::NEG_INFINITY, f32::max)
+                }
+            };
+            match outline.row(dy) {
+                Some([from, to]) => {
+                    assert!(outside(from).abs() < 1e-2 && outside(to).abs() < 1e-2, "{outline:?} {dy}");
+                    assert!(outside((from + to) / 2.0) <= 1e-3);
+                }
+                None => assert!((-60..60).all(|dx| outside(dx as f32) > -1e-3), "{outline:?} {dy}"),
+            }
+        }
+    }
+
+    #[test]
+    fn leaves_show_photographs_in_other_tones() {
+        // Red alone: whatever its order and gain, a leaf that shows it has one channel above two equal dark ones.
+        let values: Vec<u8> = [200, 0, 0].repeat(40 * 30);
+        let red = Texture { width: 40, height: 30, values: &values };
+        let picture = dead_leaves(96, &[red], &mut Dice::new(7, 1));
+        let shows = |pixel: &&[f32]| {
+            let mut sorted = [pixel[0], pixel[1], pixel[2]];
+            sorted.sort_by(f32::total_cmp);
+            sorted[1] == sorted[0] && sorted[2] > sorted[1] + 0.3
+        };
+        let share = picture.chunks_exact(3).filter(shows).count() as f32 / (96.0 * 96.0);
+        assert!((0.2..0.8).contains(&share), "{share}");
+        assert_eq!(Tone::PLAIN.of([0.1, 0.2, 0.3]), [0.1, 0.2, 0.3]);
     }
 }
