@@ -8,6 +8,7 @@ use danqing_models::upscalers::{Network, Purpose, Upscaler, UpscalerInfo};
 use danqing_nn::{LoadOptions, Loader};
 use danqing_pipelines::TaskError;
 use danqing_pipelines::control::{Quiet, StopFlag};
+use danqing_pipelines::embedded_upscalers::EMBEDDED_UPSCALERS;
 use danqing_pipelines::tasks::enlarge::{EnlargeOptions, Enlargement, Link, TargetSize, enlarge};
 use danqing_tensor::{DType, Rng, Tensor, TensorError};
 
@@ -277,5 +278,28 @@ fn the_result_is_sharpened_as_a_whole_picture_would_be() {
         }
         let [plain, streamed] = streamed;
         assert!(plain != streamed && streamed == sharpen(&plain, (80, 60), format.channels(), &amount).unwrap());
+    }
+}
+
+#[test]
+fn flat_colours_do_not_bend_at_the_border() {
+    for embedded in EMBEDDED_UPSCALERS {
+        let network = embedded.open(&LoadOptions::inference(DType::F32)).unwrap();
+        for colour in [[255, 255, 255], [200, 40, 30], [30, 120, 220], [120, 120, 120], [250, 220, 60]] {
+            let picture = Picture::new(40, 33, PixelFormat::Rgb8, colour.repeat(40 * 33)).unwrap();
+            let options = EnlargeOptions { tile: 24, ..Default::default() };
+            let out = enlarge(&picture, &[Link::whole(network.as_ref())], &options, &Quiet).unwrap();
+            let (width, scale) = (out.width() as usize, embedded.scale);
+            // A block of the network's own grid in the middle, repeated up to every border.
+            let at = |x: usize, y: usize| &out.pixels()[(y * width + x) * 3..][..3];
+            let (mut far, middle) = (0, [20 * scale, 16 * scale]);
+            for y in 0..out.height() as usize {
+                for x in 0..width {
+                    let like = at(middle[0] + x % scale, middle[1] + y % scale);
+                    far = at(x, y).iter().zip(like).map(|(a, b)| a.abs_diff(*b)).max().unwrap_or(0).max(far);
+                }
+            }
+            assert!(far <= 1, "{} {colour:?}: {far} of 255 from the middle", embedded.name);
+        }
     }
 }

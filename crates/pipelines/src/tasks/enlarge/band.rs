@@ -21,6 +21,8 @@ pub(super) struct Band<'a> {
     width: usize,
     height: usize,
     tile: usize,
+    /// See [`BEYOND`]; none where tiles must begin at multiples of more.
+    beyond: usize,
     /// Rows held, the number of the first of them, and of the next to come.
     rows: VecDeque<Vec<f32>>,
     first: usize,
@@ -47,18 +49,42 @@ pub(super) struct Progress<'a> {
 /// What takes enlarged rows.
 pub(super) type Sink<'a> = &'a mut dyn FnMut(&[f32]) -> Result<(), TaskError>;
 
+/// Pixels beyond the picture's borders that a network is shown, mirrored. Padding with zeros is dark to it: flat colours would bend
+/// within some pixels of the border.
+const BEYOND: usize = 8;
+
 /// Where a tile is taken from along one axis: what is read, and what is kept of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Span {
+    /// Pixels inside the picture.
     read: (usize, usize),
+    /// Mirrored pixels before them.
+    before: usize,
+    /// Pixels in all, with those that are mirrored on either side.
+    length: usize,
     keep: (usize, usize),
 }
 
 impl Span {
-    /// The part from `start` with `around` on both sides, inside `0..end`.
-    fn new(start: usize, length: usize, around: usize, end: usize) -> Span {
+    /// The part from `start` with `around` on both sides, of them at most `beyond` outside `0..end`.
+    fn new(start: usize, length: usize, around: usize, beyond: usize, end: usize) -> Span {
         let keep = (start, (start + length).min(end));
-        Span { read: (start.saturating_sub(around), (keep.1 + around).min(end)), keep }
+        let read = (start.saturating_sub(around), (keep.1 + around).min(end));
+        let before = around.saturating_sub(start).min(beyond);
+        let after = (keep.1 + around).saturating_sub(end).min(beyond);
+        Span { read, before, length: before + read.1 - read.0 + after, keep }
+    }
+
+    /// Where a pixel of the picture lies in the tile.
+    fn place(&self, at: usize) -> usize {
+        self.before + at - self.read.0
+    }
+
+    /// The pixel of the picture that is shown at a place of the tile.
+    fn shown(&self, place: usize) -> usize {
+        let n = (self.read.1 - self.read.0) as isize;
+        let at = (place as isize - self.before as isize).rem_euclid(2 * n);
+        self.read.0 + at.min(2 * n - 1 - at) as usize
     }
 }
 
@@ -79,6 +105,7 @@ impl<'a> Band<'a> {
             width,
             height,
             tile,
+            beyond: if BEYOND.is_multiple_of(info.multiple) { BEYOND.min(info.overlap) } else { 0 },
             rows,
             first: 0,
             next: 0,
@@ -104,13 +131,13 @@ impl<'a> Band<'a> {
         self.next += 1;
         let around = self.network.info().overlap;
         while self.done < self.height {
-            let span = Span::new(self.done, self.tile, around, self.height);
+            let span = Span::new(self.done, self.tile, around, self.beyond, self.height);
             if span.read.1.max((span.keep.1 + Chroma::REACH).min(self.height)) > self.next {
                 break;
             }
             self.band(span, progress, sink)?;
             self.done = span.keep.1;
-            let needed = Span::new(self.done, self.tile, around, self.height).read.0;
+            let needed = self.done.saturating_sub(around);
             while self.first < needed.min(self.next) {
                 self.rows.pop_front();
                 self.first += 1;
@@ -128,13 +155,13 @@ impl<'a> Band<'a> {
         let mut lines = std::mem::take(&mut self.lines);
         lines.resize((made.1 - made.0) * scale * pitch, 0.0);
         for start in (0..self.width).step_by(self.tile) {
-            let across = Span::new(start, self.tile, info.overlap, self.width);
+            let across = Span::new(start, self.tile, info.overlap, self.beyond, self.width);
             let tile = self.tile_of(across, down)?;
             let out = no_grad(|| self.network.forward(&tile))?;
             let (tile_width, out) = (out.dim(2), out.cast(DType::F32)?.contiguous()?);
             let values = out.as_slice_f32()?;
             let columns = self.faded(across.keep, self.width);
-            let skip = [(made.0 - down.read.0) * scale, (columns.0 - across.read.0) * scale];
+            let skip = [down.place(made.0) * scale, across.place(columns.0) * scale];
             let kept = (columns.1 - columns.0) * scale * channels;
             // The tile on the left has written here too.
             let shared = if start == 0 { 0 } else { (self.fade + start - columns.0) * scale * channels };
@@ -191,24 +218,23 @@ impl<'a> Band<'a> {
         }
     }
 
-    /// The tile's pixels; sides that the network cannot take are filled up by mirroring.
+    /// The tile's pixels; beyond the picture, and to fill up sides that the network cannot take, they are mirrored.
     fn tile_of(&self, across: Span, down: Span) -> Result<Tensor, TaskError> {
         let info = self.network.info();
-        let side = |(start, end): (usize, usize)| (end - start).max(info.least).next_multiple_of(info.multiple);
-        let (width, height) = (side(across.read), side(down.read));
+        let side = |span: Span| span.length.max(info.least).next_multiple_of(info.multiple);
+        let (width, height) = (side(across), side(down));
         let mut values = Vec::with_capacity(width * height * info.channels);
-        let inside = across.read.1 - across.read.0;
+        let columns: Vec<usize> = (0..width).map(|x| across.shown(x) * 3).collect();
+        let whole = across.before..across.before + across.read.1 - across.read.0;
         for y in 0..height {
-            let row = &self.rows[mirrored(y, down.read) - self.first];
-            let whole = if info.channels == 1 { 0 } else { inside.min(width) };
-            values.extend_from_slice(&row[across.read.0 * 3..][..whole * 3]);
-            for x in whole..width {
-                let at = mirrored(x, across.read) * 3;
-                match info.channels {
-                    1 => values.push(luma(&row[at..at + 3])),
-                    _ => values.extend_from_slice(&row[at..at + 3]),
-                }
+            let row = &self.rows[down.shown(y) - self.first];
+            if info.channels == 1 {
+                values.extend(columns.iter().map(|at| luma(&row[*at..at + 3])));
+                continue;
             }
+            columns[..whole.start].iter().for_each(|at| values.extend_from_slice(&row[*at..at + 3]));
+            values.extend_from_slice(&row[across.read.0 * 3..across.read.1 * 3]);
+            columns[whole.end..].iter().for_each(|at| values.extend_from_slice(&row[*at..at + 3]));
         }
         Ok(Tensor::from_vec(values, &[1, height, width, info.channels])?)
     }
@@ -221,13 +247,6 @@ fn share(at: usize, length: usize) -> f32 {
 
 fn lerp(from: f32, to: f32, share: f32) -> f32 {
     from + share * (to - from)
-}
-
-/// The sample at `offset` from the start of `range`, turned back at its end.
-fn mirrored(offset: usize, (start, end): (usize, usize)) -> usize {
-    let n = end - start;
-    let at = offset % (2 * n);
-    start + at.min(2 * n - 1 - at)
 }
 
 /// Luma of an RGB pixel (BT.601, full range, as JPEG has it).
@@ -276,5 +295,26 @@ impl Chroma {
             [red, (y - 0.299 * red - 0.114 * blue) / 0.587, blue]
         };
         lumas.iter().zip(differences.chunks_exact(2)).flat_map(colour).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tiles_show_the_picture_mirrored_beyond_its_borders() {
+        // Ten pixels in tiles of four, with three around and at most two beyond the border.
+        let spans: Vec<Span> = [0, 4, 8].map(|start| Span::new(start, 4, 3, 2, 10)).into();
+        let shown = |span: &Span| (0..span.length).map(|place| span.shown(place)).collect::<Vec<_>>();
+        assert_eq!(shown(&spans[0]), [1, 0, 0, 1, 2, 3, 4, 5, 6]);
+        assert_eq!(shown(&spans[1]), [1, 2, 3, 4, 5, 6, 7, 8, 9, 9]);
+        assert_eq!(shown(&spans[2]), [5, 6, 7, 8, 9, 9, 8]);
+        for span in &spans {
+            assert!((span.keep.0..span.keep.1).all(|at| span.shown(span.place(at)) == at));
+        }
+        // A single pixel is all that there is to show.
+        let single = Span::new(0, 4, 3, 2, 1);
+        assert_eq!((single.place(0), (0..9).map(|place| single.shown(place)).sum::<usize>()), (2, 0));
     }
 }
