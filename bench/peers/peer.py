@@ -119,14 +119,19 @@ def onnxruntime(name, dtype):
 
 
 def ncnn(name, dtype):
-    """Converted by pnnx with static shapes; packed layouts, Winograd and, for bf16, its bf16 storage."""
+    """Converted by pnnx with static shapes (RRDBNet by us); packed layouts, Winograd and, for bf16, its bf16 storage."""
     import ncnn as library
-    import pnnx
 
     # pnnx makes its files' names of letters, digits and underscores.
     stem = name.replace("-", "_")
     param = cached(f"{stem}.ncnn.param")
-    if not param.exists():
+    if not param.exists() and name.startswith("rrdb"):
+        import rrdb_for_ncnn
+
+        rrdb_for_ncnn.write(built(name).state_dict(), param, param.with_suffix(".bin"), blocks=23)
+    elif not param.exists():
+        import pnnx
+
         pnnx.export(built(name), str(cached(f"{stem}.pt")), given(name))
     value, nets = given(name)[0][0].numpy(), {}
 

@@ -10,6 +10,14 @@ pub fn l1(a: &Tensor, b: &Tensor) -> Result<Tensor, TensorError> {
     a.cast(DType::F32)?.sub(b)?.abs()?.mean_all()
 }
 
+/// Mean squared difference.
+///
+/// # Errors
+/// Shapes that differ.
+pub fn mse(a: &Tensor, b: &Tensor) -> Result<Tensor, TensorError> {
+    a.cast(DType::F32)?.sub(b)?.square()?.mean_all()
+}
+
 /// Mean squared difference, each row of the batch weighted.
 ///
 /// # Errors

@@ -17,22 +17,24 @@ use crate::progress::{catch_interrupts, interrupted};
 const METHODS: &[&str] = &["starter", "upscaler"];
 /// The upscalers.
 const NETWORKS: &[&str] = &["photo-x2", "photo-x4", "art-x4", "clean-x1", "live-x2"];
-/// The stages of the starter, and writing out what they made.
-const WORK: &[&str] = &["autoencoder", "denoiser", "evaluator", "export", "score"];
+/// The stages of the starter, the second one of an upscaler, and writing out what they made.
+const WORK: &[&str] = &["autoencoder", "denoiser", "evaluator", "refine", "export", "score"];
 
 /// The command.
 pub(crate) static COMMAND: CommandSpec = CommandSpec {
     name: "train",
     about: text("Trains the embedded models on this machine.", "在本机训练内置模型。"),
     details: text(
-        "An upscaler learns from photographs in a folder and from made pictures; `--stage export` writes it as a file for `danqing \
+        "An upscaler learns from photographs in a folder and from made pictures; `--stage refine` goes on from the file named by `--from` in a \
+         run of its own, on fewer and larger pieces, for the last bit of exactness; `--stage export` writes it as a file for `danqing \
          enlarge`.\n\nThe starter's stages come one after the other: the autoencoder, then the denoiser with its text encoder; `export` writes the \
          averaged weights as a diffusers folder. Apart from them an evaluator learns to tell what a picture shows; `score` counts \
          how many pictures of 600 prompts show what was asked. A stage that is stopped or killed goes on from its last checkpoint, at most \
          three minutes old, when it is called again. Losses, their curve and pictures to look at lie in the stage's folder. \
          The pictures come from icon packages of the npm registry: @iconify-json/fluent-emoji-flat, and noto, twemoji or fxemoji \
          for things that it lacks.",
-        "放大网络从文件夹中的照片和人造图片学习；`--stage export` 写出供 `danqing enlarge` 使用的文件。\n\n\
+        "放大网络从文件夹中的照片和人造图片学习；`--stage refine` 在另一训练文件夹中从 `--from` 的文件继续，\
+         用更少、更大的图块提高精度；`--stage export` 写出供 `danqing enlarge` 使用的文件。\n\n\
          入门模型的各阶段依次进行：先训练自编码器，再训练去噪网络及其文本编码器；`export` 把平均权重写成 diffusers 文件夹。\
          另外训练一个识别画面内容的评估网络；`score` 用它统计 600 条提示词中画对了多少。\
          被中止的阶段再次运行时会从最近的检查点（最多三分钟前）继续。损失表、损失曲线和样图都在该阶段的文件夹中。\
@@ -164,6 +166,11 @@ fn upscaler(invocation: &Invocation) -> Result<(), Failure> {
     if invocation.text("stage") == Some("export") {
         return export_upscaler(recipe, folder, invocation.path("out").ok_or_else(help)?).map_err(failed);
     }
+    let refine = match invocation.text("stage") {
+        None => false,
+        Some("refine") if invocation.path("from").is_some() => true,
+        Some(_) => return Err(help()),
+    };
     let mut validation = Vec::new();
     if let Some(path) = invocation.path("validation") {
         let unread = |e: std::io::Error| Failure::Failed(format!("{}: {e}", path.display()));
@@ -179,7 +186,8 @@ fn upscaler(invocation: &Invocation) -> Result<(), Failure> {
         validation,
         from: invocation.path("from").map(PathBuf::from),
         steps: count(invocation, "train-steps", STEPS),
-        batch: count(invocation, "train-batch", PAIRS) as usize,
+        batch: count(invocation, "train-batch", if refine { PAIRS / 4 } else { PAIRS }) as usize,
+        refine,
     };
     catch_interrupts(messages)?;
     let mut log = |line: &str| drop(print(&format!("{line}\n")));

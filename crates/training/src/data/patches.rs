@@ -18,7 +18,7 @@ const MARGIN: usize = 2;
 /// Share of patches from photographs or drawings, where there are any.
 const PICTURES: f32 = 0.6;
 /// Sizes of each photograph as parts of its own: made smaller it is sharper, and its forms are smaller.
-const SIZES: [(usize, usize); 6] = [(1, 1), (5, 6), (2, 3), (5, 9), (1, 2), (2, 5)];
+const SIZES: [(usize, usize); 7] = [(1, 1), (5, 6), (2, 3), (5, 9), (1, 2), (2, 5), (1, 4)];
 
 /// How large patches become small ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,6 +1,7 @@
-//! Trains an upscaler on pairs of patches: absolute error, then validation as super-resolution measures it.
+//! Trains an upscaler on pairs of patches: absolute error, or squared error to refine; then validation as super-resolution measures it.
 //!
-//! Source: Wan et al., arXiv:2311.12770 (SPAN and its training); Lim et al., arXiv:1707.02921 (absolute error).
+//! Source: Wan et al., arXiv:2311.12770 (SPAN and its training); Lim et al., arXiv:1707.02921 (absolute error); Li et al., NTIRE 2022
+//! challenge on efficient super-resolution, arXiv:2205.05675 (larger patches and squared error at the end).
 
 use std::path::Path;
 use std::sync::Mutex;
@@ -17,7 +18,7 @@ use danqing_tensor::{DType, Tensor, no_grad};
 
 use crate::data::{DataError, Degradation, PatchPair, PatchSource};
 use crate::error::TrainError;
-use crate::losses::l1;
+use crate::losses::{l1, mse};
 use crate::run::Method;
 use crate::starter::write_pictures;
 
@@ -34,6 +35,16 @@ pub struct UpscalerMethod {
     validation: Vec<Picture>,
     batch: usize,
     side: usize,
+    loss: PatchLoss,
+}
+
+/// How a patch is compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PatchLoss {
+    /// Mean absolute error.
+    Absolute,
+    /// Mean squared error, which PSNR is made of.
+    Squared,
 }
 
 impl UpscalerMethod {
@@ -47,13 +58,13 @@ impl UpscalerMethod {
         (source, side): (PatchSource, usize),
         degradation: Degradation,
         validation: Vec<Picture>,
-        batch: usize,
+        (batch, loss): (usize, PatchLoss),
         seed: u64,
     ) -> Result<Self, TrainError> {
         let loader = Loader::random(seed);
         let network = Span::load(&loader, config)?;
         let params = loader.finish()?;
-        Ok(Self { network, params, source, config, degradation, validation, batch, side })
+        Ok(Self { network, params, source, config, degradation, validation, batch, side, loss })
     }
 
     /// Begins with the weights of another upscaler, as far as names and shapes agree: its body, if it enlarges by another factor.
@@ -127,7 +138,10 @@ impl Method for UpscalerMethod {
     fn loss(&mut self, step: u64) -> Result<Tensor, TrainError> {
         let [small, large] = self.pairs(step * self.batch as u64)?;
         let enlarged = self.network.forward(&small.cast(DType::Bf16)?)?;
-        Ok(l1(&enlarged, &large)?)
+        Ok(match self.loss {
+            PatchLoss::Absolute => l1(&enlarged, &large)?,
+            PatchLoss::Squared => mse(&enlarged, &large)?,
+        })
     }
 
     fn review(&mut self, step: u64, folder: &Path) -> Result<String, TrainError> {

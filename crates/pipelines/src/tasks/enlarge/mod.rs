@@ -107,7 +107,7 @@ pub struct EnlargeOptions {
 
 impl Default for EnlargeOptions {
     fn default() -> Self {
-        Self { size: TargetSize::Native, tile: 256, sharpen: None }
+        Self { size: TargetSize::Native, tile: 224, sharpen: None }
     }
 }
 
