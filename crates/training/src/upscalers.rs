@@ -60,8 +60,8 @@ pub struct UpscalerOptions {
     pub steps: u64,
     /// Pairs a step.
     pub batch: usize,
-    /// Whether a trained network is refined: patches twice as wide, of which less lies at an edge, squared error, a quarter of the
-    /// rate.
+    /// Whether a trained network is refined: patches twice as wide, of which less lies at an edge, squared error of luma, a quarter
+    /// of the rate.
     pub refine: bool,
 }
 
@@ -80,7 +80,7 @@ pub fn train_upscaler(
 ) -> Result<RunEnd, TrainError> {
     let UpscalerRecipe { network, degradation, side, .. } = options.recipe;
     let (side, peak, loss) =
-        if options.refine { (2 * side, PEAK / 4.0, PatchLoss::Squared) } else { (side, PEAK, PatchLoss::Absolute) };
+        if options.refine { (2 * side, PEAK / 4.0, PatchLoss::SquaredLuma) } else { (side, PEAK, PatchLoss::Absolute) };
     let source = match degradation {
         Degradation::Drawing => {
             let drawings = Vectors::open(options.icons.as_deref().unwrap_or(Path::new(".")))?;

@@ -18,7 +18,7 @@ use danqing_tensor::{DType, Tensor, no_grad};
 
 use crate::data::{DataError, Degradation, PatchPair, PatchSource};
 use crate::error::TrainError;
-use crate::losses::{l1, mse};
+use crate::losses::{l1, luma_mse};
 use crate::run::Method;
 use crate::starter::write_pictures;
 
@@ -43,8 +43,8 @@ pub struct UpscalerMethod {
 pub enum PatchLoss {
     /// Mean absolute error.
     Absolute,
-    /// Mean squared error, which PSNR is made of.
-    Squared,
+    /// Squared error, most of it that of luma: [`luma_mse`].
+    SquaredLuma,
 }
 
 impl UpscalerMethod {
@@ -140,7 +140,7 @@ impl Method for UpscalerMethod {
         let enlarged = self.network.forward(&small.cast(DType::Bf16)?)?;
         Ok(match self.loss {
             PatchLoss::Absolute => l1(&enlarged, &large)?,
-            PatchLoss::Squared => mse(&enlarged, &large)?,
+            PatchLoss::SquaredLuma => luma_mse(&enlarged, &large)?,
         })
     }
 
