@@ -66,6 +66,8 @@ pub struct UpscalerOptions {
 }
 
 const SEED: u64 = 0x005E_EDED;
+/// Share of photographs or drawings when a network is refined: leaves have taught it by then what they can.
+const REFINED: f32 = 0.95;
 /// The highest learning rate.
 const PEAK: f64 = 1e-3;
 
@@ -93,6 +95,7 @@ pub fn train_upscaler(
             source
         }
     };
+    let source = if options.refine { source.with_share(REFINED) } else { source };
     let validation: Vec<Picture> = options
         .validation
         .iter()

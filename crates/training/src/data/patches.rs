@@ -15,7 +15,7 @@ use super::vectors::Vectors;
 
 /// Pixels around a small patch that are reduced with it and then cut off: at the edge of a cut the filter would see a mirror.
 const MARGIN: usize = 2;
-/// Share of patches from photographs or drawings, where there are any.
+/// Share of patches from photographs or drawings, where there are any, unless told.
 const PICTURES: f32 = 0.6;
 /// Sizes of each photograph as parts of its own: made smaller it is sharper, and its forms are smaller.
 const SIZES: [(usize, usize); 7] = [(1, 1), (5, 6), (2, 3), (5, 9), (1, 2), (2, 5), (1, 4)];
@@ -62,6 +62,7 @@ pub struct PatchSource {
     scale: usize,
     side: usize,
     seed: u64,
+    share: f32,
 }
 
 /// A pair of patches, RGB in 0..1.
@@ -103,13 +104,36 @@ impl PatchSource {
                 }
             }
         }
-        Ok(Self { photographs, sheets: Sheets::default(), drawings: None, degradation, scale, side, seed })
+        Ok(Self {
+            photographs,
+            sheets: Sheets::default(),
+            drawings: None,
+            degradation,
+            scale,
+            side,
+            seed,
+            share: PICTURES,
+        })
     }
 
     /// Pairs of drawings, and of dead leaves between them, instead of photographs.
     pub fn of_drawings(drawings: Vectors, degradation: Degradation, scale: usize, side: usize, seed: u64) -> Self {
         let sheets = Sheets::default();
-        Self { photographs: Vec::new(), sheets, drawings: Some(drawings), degradation, scale, side, seed }
+        Self {
+            photographs: Vec::new(),
+            sheets,
+            drawings: Some(drawings),
+            degradation,
+            scale,
+            side,
+            seed,
+            share: PICTURES,
+        }
+    }
+
+    /// As it is, with this share of photographs or drawings, where there are any.
+    pub fn with_share(self, share: f32) -> Self {
+        Self { share, ..self }
     }
 
     /// Photographs, counting their reduced forms.
@@ -124,7 +148,7 @@ impl PatchSource {
     pub fn pair(&self, index: u64) -> Result<PatchPair, DataError> {
         let mut dice = Dice::new(self.seed ^ 0x9A7C_4E55, index);
         let outer = (self.side + 2 * MARGIN) * self.scale;
-        let made = !dice.chance(PICTURES);
+        let made = !dice.chance(self.share);
         let sheet;
         let scene = match (dice.pick(&self.photographs), &self.drawings) {
             (Some(photograph), _) if !made => Some(photograph),
