@@ -154,6 +154,37 @@ impl Span {
         })
     }
 
+    /// Readies a fresh network for training: scales its convolutions, from the first to the last, so that over the pictures `x` each
+    /// map varies by a standard deviation of 1.5, the third of a block, which weighs itself, by 3, and the result by 0.2.
+    ///
+    /// With weights of ±1/√(fan-in) alone a map fades by more than a half in each convolution, and again where a block weighs its
+    /// result by the sigmoid of it, which is nothing at 0: what lies behind the first block would never come to life.
+    ///
+    /// Source: Mishkin & Matas, arXiv:1511.06422 (layer-sequential unit variance).
+    ///
+    /// # Errors
+    /// Pictures of another shape, or weights that cannot be changed.
+    pub fn even_out(&self, x: &Tensor) -> Result<(), TensorError> {
+        let even = |conv: &Conv2d, x: &Tensor, wanted: f32| -> Result<Tensor, TensorError> {
+            let spread = deviation(&conv.forward(x)?)?;
+            conv.weight.update(|values| values.iter_mut().for_each(|v| *v *= wanted / spread.max(1e-6)))?;
+            conv.forward(x)
+        };
+        let features = even(&self.first, &self.centred(x)?, 1.5)?;
+        let (mut x, mut early, mut inner) = (features.clone(), None, features.clone());
+        for Block { convs: [first, second, third] } in &self.blocks {
+            inner = even(first, &x, 1.5)?.activation(Activation::Silu)?;
+            let seen = even(second, &inner, 1.5)?.activation(Activation::Silu)?;
+            x = even(third, &seen, 3.0)?.sigmoid_gate(&x)?;
+            early.get_or_insert_with(|| x.clone());
+        }
+        let late = even(&self.last, &x, 1.5)?;
+        let early = early.as_ref().unwrap_or(&x);
+        let joined = even(&self.joined, &Tensor::concat(&[&features, &late, early, &inner], 3)?, 1.5)?;
+        even(&self.shuffled, &joined, 0.2)?;
+        Ok(())
+    }
+
     /// What its user must know; the number of parameters is left out.
     pub fn info(&self) -> UpscalerInfo {
         self.config.info()
@@ -219,6 +250,19 @@ impl Network for Span {
         let joined = self.joined.forward(&Tensor::concat(&[&features, &late, &early, &inner], 3)?)?;
         self.shuffled.forward(&joined)?.pixel_shuffle(self.config.scale)
     }
+}
+
+/// How far the values of a map lie from the means of their channels, as a root mean square.
+fn deviation(map: &Tensor) -> Result<f32, TensorError> {
+    let (channels, values) = (map.dim(map.shape().len() - 1), map.cast(DType::F32)?.to_vec());
+    let n = (values.len() / channels.max(1)) as f32;
+    let mut means = vec![0.0; channels];
+    for pixel in values.chunks_exact(channels) {
+        means.iter_mut().zip(pixel).for_each(|(mean, v)| *mean += v / n);
+    }
+    let squares =
+        values.chunks_exact(channels).flat_map(|pixel| pixel.iter().zip(&means).map(|(v, m)| (v - m).powi(2)));
+    Ok((squares.sum::<f32>() / values.len().max(1) as f32).sqrt())
 }
 
 /// The file with each convolution's branches made one.
