@@ -169,6 +169,7 @@ fn upscaler(invocation: &Invocation) -> Result<(), Failure> {
     let refine = match invocation.text("stage") {
         None => false,
         Some("refine") if invocation.path("from").is_some() => true,
+        Some("refine") => return Err(Failure::Usage(messages.nothing_to_refine())),
         Some(_) => return Err(help()),
     };
     let mut validation = Vec::new();

@@ -84,6 +84,10 @@ impl Messages for Chinese {
         format!("没有模型“{name}”{near}请给出路径，或 `danqing models` 列出的名称")
     }
 
+    fn nothing_to_refine(&self) -> String {
+        "--stage refine 从已训练的网络继续：请用 --from 指定其文件".into()
+    }
+
     fn training_kept(&self, folder: &str) -> String {
         format!("已停止；再次运行同一命令即可从 {folder} 的检查点继续")
     }

@@ -90,6 +90,10 @@ impl Messages for English {
         format!("there is no model {name:?}{near} Give a path, or a name that `danqing models` lists")
     }
 
+    fn nothing_to_refine(&self) -> String {
+        "--stage refine goes on from a trained network: name its file with --from".into()
+    }
+
     fn training_kept(&self, folder: &str) -> String {
         format!("stopped; the same command goes on from the checkpoint in {folder}")
     }

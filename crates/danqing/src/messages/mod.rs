@@ -103,6 +103,8 @@ pub(crate) trait Messages: Sync {
     fn mask_shape(&self, mask: (u32, u32), picture: (u32, u32)) -> String;
     /// No model of this name, and a near one.
     fn no_model(&self, name: &str, near: Option<&str>) -> String;
+    /// A second stage without a network to go on from.
+    fn nothing_to_refine(&self) -> String;
     /// Training was stopped and can go on.
     fn training_kept(&self, folder: &str) -> String;
     /// A folder that is not there.
