@@ -66,10 +66,14 @@ pub struct UpscalerOptions {
 }
 
 const SEED: u64 = 0x005E_EDED;
-/// Share of photographs or drawings when a network is refined: leaves have taught it by then what they can.
-const REFINED: f32 = 0.95;
+/// Share of photographs or drawings when a network is refined. With 0.95 photo-x2 learned its thirty photographs by heart: validation fell
+/// from 40.61 to 40.53 dB while the rate fell.
+const REFINED: f32 = 0.7;
 /// The highest learning rate.
-const PEAK: f64 = 1e-3;
+const PEAK: f64 = 7e-4;
+/// Steps to it for a fresh network. With 100, blocks fade before they are of use: after 600 steps of `photo-x4` the results of blocks 3
+/// to 6 vary by 1.1 to 0.09, with 1000 by 3.0 to 1.4.
+const WARMUP: u64 = 1000;
 
 /// Trains an upscaler, going on from the folder's checkpoint if there is one.
 ///
@@ -103,14 +107,18 @@ pub fn train_upscaler(
         .collect::<Result<_, TrainError>>()?;
     let mut method =
         UpscalerMethod::new(network, (source, side), degradation, validation, (options.batch, loss), SEED)?;
-    if let Some(from) = &options.from {
+    let fresh = latest(&options.folder)?.is_none();
+    if let Some(from) = options.from.as_deref().filter(|_| fresh) {
         let taken = method.begin_with(&Weights::open(from)?)?;
         log(&format!("{taken} tensors of {}", from.display()));
+    } else if fresh {
+        method.even_out()?;
     }
+    let warmup = if options.from.is_some() { 100 } else { WARMUP.min(options.steps / 4) };
     let decay = LrDecay::Cosine { floor: 0.002 };
     let config = RunConfig {
         folder: options.folder.clone(),
-        rate: LrSchedule { peak, warmup: 100, total: options.steps, decay },
+        rate: LrSchedule { peak, warmup, total: options.steps, decay },
         adamw: AdamWConfig { beta2: 0.99, weight_decay: 0.0, ..Default::default() },
         clip: 1.0,
         ema: 0.999,

@@ -13,6 +13,11 @@ const FINER: usize = 2;
 /// Share of leaves that show a piece of a photograph, where there are any.
 const SHOWN: f32 = 0.5;
 
+/// Share of leaves that show something built.
+const BUILT: f32 = 0.25;
+/// Share of leaves that are bars: poles, wires, frames of windows.
+const BARS: f32 = 0.15;
+
 /// A photograph that leaves show pieces of.
 #[derive(Debug, Clone, Copy)]
 pub struct Texture<'a> {
@@ -95,6 +100,53 @@ impl Tone {
     }
 }
 
+/// What people build: slats, fences, tiles, bricks and rows of windows, in two colours with sharp edges, which repeat and grow
+/// narrower with distance.
+#[derive(Debug, Clone, Copy)]
+struct Pattern {
+    /// Along the repetition, a unit vector of samples.
+    along: [f32; 2],
+    /// Samples to the next one, along it and across; across nothing repeats where the second is infinite.
+    period: [f32; 2],
+    /// Share of a period that has the first colour.
+    share: [f32; 2],
+    /// How much of a period each row of tiles is shifted against the one before: a half for bricks.
+    shift: f32,
+    /// How the distance between them grows, per sample.
+    perspective: f32,
+}
+
+impl Pattern {
+    fn new(dice: &mut Dice, radius: f32) -> Self {
+        // Most walls stand upright.
+        let tilt = if dice.chance(0.6) { dice.between(-0.1, 0.1) } else { dice.between(0.0, PI) };
+        let angle = if dice.chance(0.5) { tilt } else { tilt + PI / 2.0 };
+        let period = |dice: &mut Dice| FINER as f32 * 1.5 * dice.between(0.0, 2.3).exp();
+        let first = period(dice);
+        let tiles = dice.chance(0.4);
+        Self {
+            along: [angle.cos(), angle.sin()],
+            period: [first, if tiles { first * dice.between(0.4, 2.5) } else { f32::INFINITY }],
+            share: [(); 2].map(|()| dice.between(0.15, 0.85)),
+            shift: if dice.chance(0.4) { 0.5 } else { 0.0 },
+            perspective: dice.between(-0.35, 0.35) / radius,
+        }
+    }
+
+    /// Whether a sample has the first colour.
+    fn at(&self, dx: f32, dy: f32) -> bool {
+        let [c, s] = self.along;
+        let (u, v) = (dx * c + dy * s, dy * c - dx * s);
+        // Perspective along the leaf: nowhere within it does the divisor come near 0.
+        let away = (1.0 + self.perspective * u).max(0.2);
+        let row = v / away / self.period[1];
+        let column =
+            u / away / self.period[0] + if self.period[1].is_finite() { self.shift * row.floor() } else { 0.0 };
+        let inside = |at: f32, share: f32| at - at.floor() < share;
+        inside(column, self.share[0]) && (self.period[1].is_infinite() || inside(row, self.share[1]))
+    }
+}
+
 /// How a leaf is filled.
 #[derive(Debug, Clone, Copy)]
 struct Fill<'a> {
@@ -107,6 +159,7 @@ struct Fill<'a> {
     waves: [f32; 2],
     grain: bool,
     piece: Option<Piece<'a>>,
+    pattern: Option<Pattern>,
 }
 
 impl<'a> Fill<'a> {
@@ -120,6 +173,8 @@ impl<'a> Fill<'a> {
         let other = if dice.chance(0.5) { tint(lightness + dice.between(-0.3, 0.3), dice) } else { colour };
         let (angle, wave) = (dice.between(0.0, 2.0 * PI), dice.between(0.0, PI));
         let frequency = dice.between(0.02, 0.45);
+        let pattern = dice.chance(BUILT).then(|| Pattern::new(dice, radius));
+        let other = if pattern.is_some() { tint(dice.unit(), dice) } else { other };
         Fill {
             colour,
             other,
@@ -127,13 +182,21 @@ impl<'a> Fill<'a> {
             strength: if dice.chance(0.4) { dice.between(0.02, 0.25) } else { 0.0 },
             waves: [wave.cos() * frequency, wave.sin() * frequency],
             grain: dice.chance(0.4),
-            piece: if dice.chance(SHOWN) { dice.pick(textures).map(|t| Piece::new(*t, dice)) } else { None },
+            pattern,
+            piece: if pattern.is_none() && dice.chance(SHOWN) {
+                dice.pick(textures).map(|t| Piece::new(*t, dice))
+            } else {
+                None
+            },
         }
     }
 
     fn at(&self, dx: f32, dy: f32, noise: f32) -> [f32; 3] {
         if let Some(piece) = &self.piece {
             return piece.at(dx, dy);
+        }
+        if let Some(pattern) = &self.pattern {
+            return if pattern.at(dx, dy) { self.colour } else { self.other };
         }
         let along = (0.5 + dx * self.direction[0] + dy * self.direction[1]).clamp(0.0, 1.0);
         let wave = if self.grain { noise } else { (2.0 * PI * (dx * self.waves[0] + dy * self.waves[1])).sin() };
@@ -156,6 +219,15 @@ impl Outline {
         if dice.chance(0.5) {
             let turn = [angle.cos(), angle.sin()];
             return Outline::Ellipse { turn, axes: [radius, radius * dice.between(0.3, 1.0)].map(|a| a * a) };
+        }
+        if dice.chance(BARS / 0.5) {
+            let angle = if dice.chance(0.6) { dice.between(-0.1, 0.1) } else { angle };
+            let width = (FINER as f32 * dice.between(0.4, 4.0)).min(radius);
+            let side = |turn: usize, distance: f32| {
+                let direction = angle + turn as f32 * PI / 2.0;
+                [direction.cos(), direction.sin(), distance]
+            };
+            return Outline::Polygon(vec![side(0, radius), side(1, width), side(2, radius), side(3, width)]);
         }
         let sides = 3 + dice.below(4);
         let side = |i: usize| {
@@ -284,6 +356,25 @@ mod tests {
                 None => assert!((-60..60).all(|dx| outside(dx as f32) > -1e-3), "{outline:?} {dy}"),
             }
         }
+    }
+
+    #[test]
+    fn built_patterns_repeat_by_their_periods() {
+        let bricks = Pattern { along: [1.0, 0.0], period: [8.0, 6.0], share: [0.5; 2], shift: 0.5, perspective: 0.0 };
+        for (dx, dy, first) in [(1.0, 1.0, true), (5.0, 1.0, false), (9.0, 1.0, true), (1.0, 4.0, false)] {
+            assert_eq!(bricks.at(dx, dy), first, "{dx} {dy}");
+        }
+        // The next row is shifted by a half.
+        assert!(!bricks.at(1.0, 7.0) && bricks.at(5.0, 7.0));
+        // Slats go on across.
+        let slats = Pattern { period: [8.0, f32::INFINITY], ..bricks };
+        assert!((0..50).all(|dy| slats.at(1.0, dy as f32) && !slats.at(5.0, dy as f32)));
+        // Along the perspective they grow narrower, one way.
+        let changes = |pattern: &Pattern, from: i32| {
+            (from..from + 100).filter(|dx| pattern.at(*dx as f32, 0.0) != pattern.at((dx + 1) as f32, 0.0)).count()
+        };
+        let far = Pattern { perspective: -0.35 / 100.0, ..slats };
+        assert!(changes(&far, 0) > changes(&far, -100), "{} {}", changes(&far, 0), changes(&far, -100));
     }
 
     #[test]
