@@ -10,6 +10,7 @@ mod gen_docs;
 mod process;
 mod stream;
 mod tidy;
+mod torture;
 mod tree;
 
 use std::process::ExitCode;
@@ -80,6 +81,12 @@ static CHORES: &[Chore] = &[
         usage: "stream [--program PATH] [--network PATH] [--frames N]",
         about: "memory of `danqing enlarge --stream` over 10000 frames",
         run: stream::run,
+    },
+    Chore {
+        name: "torture",
+        usage: "torture [KILLS]",
+        about: "kill workers of the job queue on both databases, 1000 times each unless told",
+        run: torture::run,
     },
 ];
 

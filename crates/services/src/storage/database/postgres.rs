@@ -1,0 +1,58 @@
+//! The served database: a pool of connections to PostgreSQL.
+
+use sqlx::pool::PoolOptions;
+use sqlx::postgres::{PgArguments, PgConnection, PgPool};
+use sqlx::query::Query;
+use sqlx::{Postgres, Transaction};
+
+use super::{DatabaseError, Row, Value};
+
+/// Connections of one program.
+const CONNECTIONS: u32 = 8;
+
+#[derive(Debug, Clone)]
+pub(super) struct PostgresBackend(PgPool);
+
+impl PostgresBackend {
+    pub(super) async fn open(address: &str) -> Result<Self, DatabaseError> {
+        Ok(Self(PoolOptions::new().max_connections(CONNECTIONS).connect(address).await?))
+    }
+
+    pub(super) async fn begin(&self) -> Result<Transaction<'static, Postgres>, DatabaseError> {
+        Ok(self.0.begin().await?)
+    }
+
+    pub(super) async fn read(&self, sql: &'static str, values: &[Value]) -> Result<Vec<Row>, DatabaseError> {
+        fetch(&mut *self.0.acquire().await?, sql, values).await
+    }
+
+    pub(super) async fn close(&self) {
+        self.0.close().await;
+    }
+}
+
+pub(super) async fn execute(
+    connection: &mut PgConnection,
+    sql: &'static str,
+    values: &[Value],
+) -> Result<u64, DatabaseError> {
+    Ok(bound(sql, values).execute(connection).await?.rows_affected())
+}
+
+pub(super) async fn fetch(
+    connection: &mut PgConnection,
+    sql: &'static str,
+    values: &[Value],
+) -> Result<Vec<Row>, DatabaseError> {
+    let rows = bound(sql, values).fetch_all(connection).await?;
+    Ok(rows.into_iter().map(Row::Postgres).collect())
+}
+
+fn bound(sql: &'static str, values: &[Value]) -> Query<'static, Postgres, PgArguments> {
+    values.iter().cloned().fold(sqlx::query(sql), |query, value| match value {
+        Value::Integer(v) => query.bind(v),
+        Value::Real(v) => query.bind(v),
+        Value::Text(v) => query.bind(v),
+        Value::Bytes(v) => query.bind(v),
+    })
+}
