@@ -5,6 +5,7 @@ pub mod conditioning;
 pub mod control;
 pub mod denoiser;
 pub mod embedded_upscalers;
+pub mod engine;
 mod error;
 pub mod inpaint;
 pub mod latents;

@@ -1,0 +1,5 @@
+//! Marks on pictures that say where they come from: written, kept through edits, verified.
+
+#![forbid(unsafe_code)]
+
+pub mod watermark;
