@@ -171,7 +171,7 @@ impl Jobs {
             .database
             .read(
                 concat!("SELECT ", columns!(), " FROM jobs WHERE id = $1 AND (owner = $2 OR $3 = 1)"),
-                &[id.into(), actor.id().into(), actor.sees_all().into()],
+                &visible(actor, id),
             )
             .await?;
         one(id, &rows)
@@ -263,7 +263,7 @@ impl Jobs {
                     "UPDATE jobs SET state = 'held' WHERE id = $1 AND (owner = $2 OR $3 = 1) AND state = 'queued' RETURNING ",
                     columns!()
                 ),
-                &[id.into(), actor.id().into(), actor.sees_all().into()],
+                &visible(actor, id),
             )
             .await?;
         self.changed(begun, actor, id, &rows, "holding", "queued").await
@@ -366,7 +366,7 @@ impl Jobs {
                 "SELECT owner, position, state FROM jobs WHERE id = $1 AND (owner = $2 OR $3 = 1) FOR UPDATE"
             }
         };
-        let rows = begun.fetch(sql, &[id.into(), actor.id().into(), actor.sees_all().into()]).await?;
+        let rows = begun.fetch(sql, &visible(actor, id)).await?;
         let row = rows.first().ok_or_else(|| JobError::Unknown(id.into()))?;
         let state = JobState::named(&row.get::<String>("state")?)?;
         if !matches!(state, JobState::Queued | JobState::Held) {
@@ -395,6 +395,11 @@ async fn renumber(begun: &mut Transaction, owner: &str) -> Result<(), JobError> 
         begun.execute("UPDATE jobs SET position = $2 WHERE id = $1", &values).await?;
     }
     Ok(())
+}
+
+/// The first values of a statement on one job, by which the caller sees it: `id = $1 AND (owner = $2 OR $3 = 1)`.
+fn visible(actor: &Actor, id: &str) -> [Value; 3] {
+    [id.into(), actor.id().into(), actor.sees_all().into()]
 }
 
 fn one(id: &str, rows: &[Row]) -> Result<Job, JobError> {

@@ -1,10 +1,10 @@
 //! The served database: a pool of connections to PostgreSQL.
 
 use sqlx::pool::PoolOptions;
-use sqlx::postgres::{PgArguments, PgConnection, PgPool};
-use sqlx::query::Query;
+use sqlx::postgres::{PgConnection, PgPool};
 use sqlx::{Postgres, Transaction};
 
+use super::value::bound;
 use super::{DatabaseError, Row, Value};
 
 /// Connections of one program.
@@ -36,7 +36,7 @@ pub(super) async fn execute(
     sql: &'static str,
     values: &[Value],
 ) -> Result<u64, DatabaseError> {
-    Ok(bound(sql, values).execute(connection).await?.rows_affected())
+    Ok(bound!(Postgres, sql, values).execute(connection).await?.rows_affected())
 }
 
 pub(super) async fn fetch(
@@ -44,15 +44,6 @@ pub(super) async fn fetch(
     sql: &'static str,
     values: &[Value],
 ) -> Result<Vec<Row>, DatabaseError> {
-    let rows = bound(sql, values).fetch_all(connection).await?;
+    let rows = bound!(Postgres, sql, values).fetch_all(connection).await?;
     Ok(rows.into_iter().map(Row::Postgres).collect())
-}
-
-fn bound(sql: &'static str, values: &[Value]) -> Query<'static, Postgres, PgArguments> {
-    values.iter().cloned().fold(sqlx::query(sql), |query, value| match value {
-        Value::Integer(v) => query.bind(v),
-        Value::Real(v) => query.bind(v),
-        Value::Text(v) => query.bind(v),
-        Value::Bytes(v) => query.bind(v),
-    })
 }

@@ -4,12 +4,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use sqlx::pool::PoolOptions;
-use sqlx::query::Query;
-use sqlx::sqlite::{
-    SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqliteSynchronous,
-};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqliteSynchronous};
 use sqlx::{Sqlite, Transaction};
 
+use super::value::bound;
 use super::{DatabaseError, Row, Value};
 
 /// Connections that read beside the one that writes.
@@ -62,7 +60,7 @@ pub(super) async fn execute(
     sql: &'static str,
     values: &[Value],
 ) -> Result<u64, DatabaseError> {
-    Ok(bound(sql, values).execute(connection).await?.rows_affected())
+    Ok(bound!(Sqlite, sql, values).execute(connection).await?.rows_affected())
 }
 
 pub(super) async fn fetch(
@@ -70,15 +68,6 @@ pub(super) async fn fetch(
     sql: &'static str,
     values: &[Value],
 ) -> Result<Vec<Row>, DatabaseError> {
-    let rows = bound(sql, values).fetch_all(connection).await?;
+    let rows = bound!(Sqlite, sql, values).fetch_all(connection).await?;
     Ok(rows.into_iter().map(Row::Sqlite).collect())
-}
-
-fn bound(sql: &'static str, values: &[Value]) -> Query<'static, Sqlite, SqliteArguments> {
-    values.iter().cloned().fold(sqlx::query(sql), |query, value| match value {
-        Value::Integer(v) => query.bind(v),
-        Value::Real(v) => query.bind(v),
-        Value::Text(v) => query.bind(v),
-        Value::Bytes(v) => query.bind(v),
-    })
 }

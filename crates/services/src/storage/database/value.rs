@@ -78,3 +78,16 @@ impl Row {
         Ok(self.get::<i64>(name)? != 0)
     }
 }
+
+/// A statement with its values, for the driver `$driver`.
+macro_rules! bound {
+    ($driver:ty, $sql:expr, $values:expr) => {
+        $values.iter().cloned().fold(sqlx::query::<$driver>($sql), |query, value| match value {
+            Value::Integer(v) => query.bind(v),
+            Value::Real(v) => query.bind(v),
+            Value::Text(v) => query.bind(v),
+            Value::Bytes(v) => query.bind(v),
+        })
+    };
+}
+pub(super) use bound;
